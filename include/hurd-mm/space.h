@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.h - one self-pager: a budget of frames, one policy, and the regions that share them
+ */
+#ifndef HURD_MM_SPACE_H
+#define HURD_MM_SPACE_H
+
+#include <hurd-mm/backend.h>
+#include <hurd-mm/base.h>
+#include <hurd-mm/policy.h>
+#include <hurd-mm/store.h>
+
+HMM_BEGIN_DECLS
+
+struct hmm_space;
+struct hmm_region;
+
+enum hmm_event_kind {
+	HMM_EVENT_READ_ERROR = 1,  /* a page could not be read: its access got SIGBUS, or a call -EIO */
+	HMM_EVENT_WRITE_ERROR = 2, /* a page could not be written: it stays in memory, dirty */
+	HMM_EVENT_NO_FRAME = 3,    /* a fault found no frame and no victim: its access got SIGBUS */
+	HMM_EVENT_GONE = 4,        /* the application unmapped part of a region behind our back */
+	HMM_EVENT_PRESSURE = 5,    /* the supplier of frames asked for frames back; pages: how many */
+	HMM_EVENT_POLICY = 6       /* the policy broke its contract; text names the rule and the frame */
+};
+
+struct hmm_event {
+	size_t size;
+	uint32_t kind;             /* enum hmm_event_kind */
+	int error;                 /* -errno, or 0 */
+	struct hmm_region *region; /* NULL where none is meant; don't unmap it in the callback */
+	void *address;             /* first page */
+	uint64_t npages;
+	const char *text;          /* NULL, or more words; valid during the call */
+};
+
+enum hmm_space_flags {
+	HMM_SPACE_CHECK_POLICY = 1 << 0, /* check every hook of the policy, also in release builds */
+	HMM_SPACE_NO_RECLAIMER = 1 << 1  /* no background thread: faulting threads reclaim, hmm_space_poll() does the rest */
+};
+
+enum hmm_rescue {
+	HMM_RESCUE_AUTO = 0,   /* keep an evicted page's contents where that is measured to pay */
+	HMM_RESCUE_ALWAYS = 1, /* always, as long as the available list has room */
+	HMM_RESCUE_NEVER = 2
+};
+
+struct hmm_space_options {
+	size_t size;
+	const char *policy;        /* NULL: "clock"; "name" or "name:parameter=value,..." */
+	uint64_t max_frames;       /* the most hmm_space_resize() may ask for; 0: four times the budget */
+	uint32_t low_water;        /* free frames: the reclaimer starts below it; 0: chosen from the budget */
+	uint32_t high_water;       /* ... and stops at it; 0: chosen */
+	uint32_t available;        /* frames: target length of the available list; 0: an eighth of the budget */
+	uint32_t batch;            /* victims of one reclaim pass, at most 256; 0: 64, less for small budgets */
+	uint32_t rescue;           /* enum hmm_rescue */
+	uint32_t engine;           /* enum hmm_engine */
+	uint32_t flags;            /* enum hmm_space_flags */
+	uint32_t pagers;           /* pager threads of thread delivery; 0: one */
+	const struct hmm_backend_ops *backend; /* NULL: hmm_backend_local() */
+	void *backend_arg;
+	struct hmm_store *swap;    /* for anonymous and private pages; NULL: a swap file, made when first needed */
+
+	/*
+	 * Called for every event, from the library's own background thread or from hmm_space_poll(), without any
+	 * lock: it may call the library, except to destroy the space.  Events are queued; if more come than the queue
+	 * holds they are counted in the statistics and dropped.
+	 */
+	void (*event)(void *arg, const struct hmm_event *event);
+	void *event_arg;
+};
+
+/*
+ * Create a self-pager with a budget of `frames` frames: application pages, the window and the available list
+ * together never hold more.
+ *
+ * Returns 0; -EINVAL (budget below HMM_FRAMES_MIN or above max_frames, water marks out of order, unknown flags,
+ * policy or parameters); -E2BIG; -ENOMEM; or what the backend says (-EPERM, -ENOTSUP: see hmm_probe()).
+ * Threads and userfaultfd are made when the first region of a delivery is mapped.
+ */
+#define HMM_FRAMES_MIN 32
+HMM_API HMM_MUST_CHECK int hmm_space_create(uint64_t frames, const struct hmm_space_options *opts,
+                                            struct hmm_space **ret_space);
+
+/*
+ * End a space: its regions are unmapped without writing anything (sync or unmap them before), its frames and swap
+ * given back.  No other thread may use it or touch its memory.  NULL is accepted.
+ */
+HMM_API void hmm_space_destroy(struct hmm_space *space);
+
+/*
+ * Change the budget.  Shrinking evicts at once; if not all can go (pinned, locked, stores that fail) the budget
+ * becomes what could be reached, *ret_frames says how many that is, and -EAGAIN is returned.  Pages that were asked
+ * for meanwhile fit in the new budget.  ret_frames may be NULL.  -EINVAL: below HMM_FRAMES_MIN, above max_frames.
+ */
+HMM_API HMM_MUST_CHECK int hmm_space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames);
+
+/* Evict up to n pages now; returns how many frames became free, or -errno if none did and a store is the reason. */
+HMM_API int64_t hmm_space_reclaim(struct hmm_space *space, uint64_t n);
+
+/* Do what the background thread would: reclaim to the high water mark, deliver events.  Returns 0. */
+HMM_API int hmm_space_poll(struct hmm_space *space);
+
+struct hmm_stats {
+	size_t size;
+
+	/* now, in frames of the system's page size */
+	uint64_t frames;     /* budget */
+	uint64_t held;       /* mapped + window: never above the budget, except while shrinking it */
+	uint64_t peak_held;
+	uint64_t resident;   /* mapped to an address */
+	uint64_t dirty;      /* of those: written since loaded */
+	uint64_t available;  /* unmapped, contents kept */
+	uint64_t laundry;    /* being written out */
+	uint64_t pinned;     /* pinned or locked */
+	uint64_t free;       /* could be mapped at once */
+
+	/* since creation */
+	uint64_t faults;          /* traps that were ours */
+	uint64_t faults_read;     /* by kind: a page was missing */
+	uint64_t faults_write;
+	uint64_t faults_protect;  /* first write to a clean page */
+	uint64_t faults_stale;    /* already resolved by another thread */
+	uint64_t faults_failed;   /* answered with SIGBUS */
+	uint64_t faults_inline;   /* by delivery */
+	uint64_t faults_thread;
+	uint64_t zero_fills;      /* pages made of zeros, without a store */
+	uint64_t loads;           /* pages read from a store because they were asked for */
+	uint64_t prefetches;      /* pages read ahead, or by WILLNEED */
+	uint64_t prefetch_hits;   /* of those: asked for before they left (seen only where they trap) */
+	uint64_t load_errors;     /* pages */
+	uint64_t rescues;         /* pages taken back from the available list or the laundry */
+	uint64_t evictions;       /* pages that gave up their frame or moved to the available list */
+	uint64_t write_outs;      /* pages written to a store */
+	uint64_t write_outs_wasted; /* of those: touched again while being written */
+	uint64_t write_errors;    /* pages */
+	uint64_t zero_drops;      /* dirty pages found to be all zero: dropped without I/O */
+	uint64_t discards;        /* pages dropped unsaved because the application said so */
+	uint64_t grants;          /* pages that moved with their frame (UFFDIO_MOVE) ... */
+	uint64_t copies;          /* ... or were copied */
+	uint64_t busy;            /* victims the kernel held (EBUSY) */
+	uint64_t passes;          /* reclaim passes, by faulting threads and in the background */
+	uint64_t waits;           /* a thread waited for a page that another one was busy with */
+	uint64_t frame_waits;     /* a thread waited for a frame */
+	uint64_t store_bytes_read;
+	uint64_t store_bytes_written;
+	uint64_t swap_bytes;      /* now in use in the swap store */
+	uint64_t fault_ns;        /* time in faults, in all threads; measured one fault in 16 and scaled */
+	uint64_t load_ns;         /* of that: in stores; measured likewise */
+	uint64_t write_ns;        /* time in stores, writing */
+	uint64_t reclaim_ns;      /* time in reclaim passes */
+	uint64_t events_dropped;
+	uint64_t policy_errors;   /* contract violations that the check found */
+
+	/* what runs */
+	uint32_t engine;          /* enum hmm_engine: MOVE if frames are granted, COPY if not */
+	uint32_t deliveries;      /* bit n: delivery n is in use */
+	uint64_t metadata_bytes;  /* the library's own memory for this space */
+};
+/* stats->size must be set.  Counters are read without stopping anybody: each is right, their sum may be on the move. */
+HMM_API HMM_MUST_CHECK int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats);
+
+/* The policy's name without parameters. */
+HMM_API const char *hmm_space_policy(const struct hmm_space *space);
+
+HMM_END_DECLS
+
+#endif

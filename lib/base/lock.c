@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.c - a futex mutex with three states, and the order of ranks
+ *
+ * The algorithm is the third mutex of Ulrich Drepper, "Futexes Are Tricky" (2011), with a brief spin before the first
+ * sleep: holders run a few hundred instructions and are never stopped by a signal (L1), so the lock is mostly free
+ * again before a sleep would have begun.
+ */
+#include "lib/base/lock.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/base/futex.h"
+#include "lib/base/util.h"
+
+enum { FREE = 0, HELD = 1, CONTENDED = 2 };
+
+#define SPINS 100
+
+#ifdef HMM_DEBUG
+/* How many locks of each rank this thread holds: L2. */
+static _Thread_local uint32_t held[HMM__RANK_ARENA + 1];
+
+/*
+ * Every rank held is below that of the lock to take.  Across fork all locks of a rank are taken, one after the other;
+ * nobody else holds two of one rank, so that can't deadlock.
+ */
+static void check_order(uint32_t rank)
+{
+	assert(rank > HMM__RANK_NONE && rank <= HMM__RANK_ARENA);
+	for (uint32_t r = rank + 1; r <= HMM__RANK_ARENA; r++)
+		assert(held[r] == 0 && "locks are taken in the order of their ranks");
+	assert((held[rank] == 0 || held[HMM__RANK_FORK] > 0) && "one lock of a rank at a time");
+}
+
+static void note_taken(uint32_t rank)
+{
+	held[rank]++;
+}
+
+static void note_given(uint32_t rank)
+{
+	assert(held[rank] > 0 && "who takes a lock gives it back");
+	held[rank]--;
+}
+#else
+static void check_order(uint32_t rank)
+{
+	(void)rank;
+}
+
+static void note_taken(uint32_t rank)
+{
+	(void)rank;
+}
+
+static void note_given(uint32_t rank)
+{
+	(void)rank;
+}
+#endif
+
+void hmm__lock_init(struct hmm__lock *lock, enum hmm__rank rank)
+{
+	atomic_store_explicit(&lock->word, FREE, memory_order_relaxed);
+	lock->rank = rank;
+}
+
+static bool take_if_free(struct hmm__lock *lock)
+{
+	uint32_t expected = FREE;
+
+	return atomic_compare_exchange_strong_explicit(&lock->word, &expected, HELD, memory_order_acquire,
+	                                               memory_order_relaxed);
+}
+
+static bool spin(struct hmm__lock *lock)
+{
+	for (int i = 0; i < SPINS; i++) {
+		uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+
+		if (word == FREE && take_if_free(lock))
+			return true;
+		if (word == CONTENDED)
+			return false; /* others sleep already: no use */
+		hmm__cpu_relax();
+	}
+	return false;
+}
+
+void hmm__lock(struct hmm__lock *lock)
+{
+	check_order(lock->rank);
+	if (HMM__UNLIKELY(!take_if_free(lock)) && !spin(lock))
+		while (atomic_exchange_explicit(&lock->word, CONTENDED, memory_order_acquire) != FREE)
+			hmm__futex_wait(&lock->word, CONTENDED, UINT64_MAX);
+	note_taken(lock->rank);
+}
+
+bool hmm__trylock(struct hmm__lock *lock)
+{
+	/* Who does not wait can't deadlock: any order is right. */
+	if (!take_if_free(lock))
+		return false;
+	note_taken(lock->rank);
+	return true;
+}
+
+void hmm__unlock(struct hmm__lock *lock)
+{
+	/* A pointer for the wake only: the lock may be gone as soon as it is free.  A stray wake does no harm. */
+	_Atomic uint32_t *word = &lock->word;
+	uint32_t before;
+
+	note_given(lock->rank);
+	before = atomic_exchange_explicit(word, FREE, memory_order_release);
+	assert(before != FREE);
+	if (HMM__UNLIKELY(before == CONTENDED))
+		hmm__futex_wake(word, 1);
+}
+
+bool hmm__lock_held(struct hmm__lock *lock)
+{
+	return atomic_load_explicit(&lock->word, memory_order_relaxed) != FREE;
+}
+
+/*
+ * The kernel's set has 64 signals; the C library's is larger, and its sigfillset() leaves out two that it uses itself
+ * (thread cancellation, and setuid() in all threads), which must wait for a lock as well.
+ */
+#define KERNEL_SET_BYTES ((size_t)8)
+
+void hmm__signals_block(sigset_t *ret_saved)
+{
+	const uint64_t all = UINT64_MAX;
+	long r;
+
+	sigemptyset(ret_saved);
+	r = syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, ret_saved, KERNEL_SET_BYTES);
+	assert(r == 0);
+	(void)r;
+}
+
+void hmm__signals_restore(const sigset_t *saved)
+{
+	long r = syscall(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, KERNEL_SET_BYTES);
+
+	assert(r == 0);
+	(void)r;
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * local.c - the local kernel as a backend: instances, windows and address ranges
+ *
+ * Locks: local->lock guards the lists of ranges; nothing else is taken under it.
+ */
+#include "lib/mem/local.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/util.h"
+#include "lib/sys/sys.h"
+
+static const uint64_t register_mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP;
+
+/* process_madvise() refused MADV_DONTNEED before kernel 6.13, also on oneself: try it on nothing. */
+static bool probe_madvise_self(int pidfd)
+{
+	struct iovec none = { .iov_base = NULL, .iov_len = 0 };
+
+	return pidfd >= 0 && hmm__sys_process_madvise(pidfd, &none, 1, MADV_DONTNEED) >= 0;
+}
+
+static int open_descriptors(struct hmm__local *local)
+{
+	int r = hmm__uffd_open((enum hmm_delivery)local->config.delivery, &local->features);
+
+	if (r < 0)
+		return r;
+	local->uffd = r;
+	r = hmm__sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+	if (r < 0)
+		return r;
+	local->pagemap = r;
+	local->pidfd = hmm__sys_pidfd_open();
+	local->madvise_self = probe_madvise_self(local->pidfd);
+	r = hmm__sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r < 0)
+		return r;
+	local->stop = r;
+	return 0;
+}
+
+static void close_descriptors(struct hmm__local *local)
+{
+	hmm__sys_close(local->uffd);
+	hmm__sys_close(local->pagemap);
+	hmm__sys_close(local->pidfd);
+	hmm__sys_close(local->stop);
+	local->uffd = local->pagemap = local->pidfd = local->stop = -1;
+}
+
+static void set_caps(struct hmm__local *local)
+{
+	local->caps = 0;
+	if ((local->features & UFFD_FEATURE_MOVE) && local->config.engine != HMM_ENGINE_COPY)
+		local->caps |= HMM_BACKEND_GRANT;
+	if (local->features & UFFD_FEATURE_POISON)
+		local->caps |= HMM_BACKEND_POISON;
+}
+
+static void local_close(void *backend)
+{
+	struct hmm__local *local = backend;
+	struct hmm__local_range *w;
+
+	hmm__local_stop(local);
+	close_descriptors(local);
+	while ((w = local->windows)) {
+		local->windows = w->next;
+		hmm__sys_munmap(w->base, w->length);
+		hmm__free(w, sizeof(*w));
+	}
+	assert(!local->ranges);
+	hmm__free(local, sizeof(*local));
+}
+
+static int local_open(const struct hmm_backend_config *config, void **ret_backend, uint32_t *ret_caps)
+{
+	struct hmm__local *local = hmm__alloc(sizeof(*local));
+	int r;
+
+	if (!local)
+		return -ENOMEM;
+	local->config = *config;
+	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
+	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
+	r = open_descriptors(local);
+	if (!r) {
+		set_caps(local);
+		if (config->engine == HMM_ENGINE_MOVE && !(local->caps & HMM_BACKEND_GRANT))
+			r = -ENOTSUP;
+	}
+	if (!r)
+		r = hmm__local_start(local, config->pagers ? config->pagers : 1);
+	if (r) {
+		close_descriptors(local);
+		hmm__free(local, sizeof(*local));
+		return r;
+	}
+	*ret_backend = local;
+	*ret_caps = local->caps;
+	return 0;
+}
+
+static int64_t local_frames_take(void *backend, uint64_t n)
+{
+	(void)backend;
+	return (int64_t)n; /* the kernel gives what there is, and tells nobody before it is touched */
+}
+
+static void local_frames_return(void *backend, uint64_t n)
+{
+	(void)backend;
+	(void)n;
+}
+
+/* Reserve addresses aligned to the page size: take more, give back what sticks out. */
+static int reserve(void *hint, size_t length, unsigned page_shift, int prot, bool fixed, void **ret_base)
+{
+	size_t align = (size_t)1 << page_shift, extra = align > hmm_page_size() ? align : 0;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, r;
+	void *p;
+
+	if (fixed) {
+		r = hmm__sys_mmap(hint, length, prot, flags | MAP_FIXED_NOREPLACE, -1, 0, &p);
+		if (!r)
+			*ret_base = p;
+		return r;
+	}
+	if (length + extra < length)
+		return -ENOMEM;
+	r = hmm__sys_mmap(NULL, length + extra, prot, flags, -1, 0, &p);
+	if (r)
+		return r;
+	if (extra) {
+		char *raw = p, *base = (char *)HMM__ALIGN_UP((uintptr_t)raw, align);
+
+		if (base > raw)
+			hmm__sys_munmap(raw, (size_t)(base - raw));
+		if (raw + extra > base)
+			hmm__sys_munmap(base + length, (size_t)(raw + extra - base));
+		p = base;
+	}
+	*ret_base = p;
+	return 0;
+}
+
+static int prepare(struct hmm__local *local, void *base, size_t length, bool inherit)
+{
+	int r = hmm__sys_madvise(base, length, MADV_NOHUGEPAGE);
+
+	if (r && r != -EINVAL) /* -EINVAL: a kernel without huge pages */
+		return r;
+	if (!inherit) {
+		r = hmm__sys_madvise(base, length, MADV_DONTFORK);
+		if (r)
+			return r;
+	}
+	return hmm__sys_uffd_register(local->uffd, base, length, register_mode, NULL);
+}
+
+static int add_range(struct hmm__local *local, struct hmm__local_range **list, void *base, size_t length,
+                     unsigned flags)
+{
+	struct hmm__local_range *range = hmm__alloc(sizeof(*range));
+
+	if (!range)
+		return -ENOMEM;
+	range->base = base;
+	range->length = length;
+	range->flags = flags;
+	hmm__lock(&local->lock);
+	range->next = *list;
+	*list = range;
+	hmm__unlock(&local->lock);
+	return 0;
+}
+
+static int local_window(void *backend, unsigned page_shift, uint32_t nslots, void **ret_base)
+{
+	struct hmm__local *local = backend;
+	size_t length = (size_t)nslots << page_shift;
+	void *base;
+	int r = reserve(NULL, length, page_shift, PROT_READ | PROT_WRITE, false, &base);
+
+	if (r)
+		return r;
+	/* Registered, because UFFDIO_MOVE takes only registered destinations.  Nobody touches an empty slot. */
+	r = prepare(local, base, length, false);
+	if (!r)
+		r = add_range(local, &local->windows, base, length, 0);
+	if (r) {
+		hmm__sys_munmap(base, length);
+		return r;
+	}
+	*ret_base = base;
+	return 0;
+}
+
+static int local_attach(void *backend, void *hint, size_t length, unsigned page_shift, int prot, unsigned flags,
+                        void **ret_base)
+{
+	struct hmm__local *local = backend;
+	void *base;
+	int r = reserve(hint, length, page_shift, prot, flags & HMM_ATTACH_FIXED, &base);
+
+	if (r)
+		return r;
+	r = prepare(local, base, length, flags & HMM_ATTACH_INHERIT);
+	if (!r)
+		r = add_range(local, &local->ranges, base, length, flags);
+	if (r) {
+		hmm__sys_munmap(base, length);
+		return r;
+	}
+	*ret_base = base;
+	return 0;
+}
+
+/* Cut [base, base + length) out of the list of attached ranges; a middle part makes two of one. */
+int hmm__local_cut(struct hmm__local *local, void *start, size_t length)
+{
+	char *base = start;
+	struct hmm__local_range *spare = hmm__alloc(sizeof(*spare)), *range, **link;
+
+	if (!spare)
+		return -ENOMEM;
+	hmm__lock(&local->lock);
+	for (link = &local->ranges; (range = *link);) {
+		char *rb = range->base, *re = rb + range->length, *end = base + length;
+
+		if (re <= base || rb >= end) {
+			link = &range->next;
+			continue;
+		}
+		if (rb < base && re > end) {
+			*spare = (struct hmm__local_range){ range->next, end, (size_t)(re - end), range->flags };
+			range->next = spare;
+			range->length = (size_t)(base - rb);
+			spare = NULL;
+			break;
+		}
+		if (rb < base) {
+			range->length = (size_t)(base - rb);
+			link = &range->next;
+		} else if (re > end) {
+			range->base = end;
+			range->length = (size_t)(re - end);
+			link = &range->next;
+		} else {
+			*link = range->next;
+			hmm__free(range, sizeof(*range));
+		}
+	}
+	hmm__unlock(&local->lock);
+	hmm__free(spare, sizeof(*spare));
+	return 0;
+}
+
+/* The first attached part of [base, base + length). */
+static bool first_part(struct hmm__local *local, char *base, size_t length, struct hmm_span *ret_part)
+{
+	bool found = false;
+
+	hmm__lock(&local->lock);
+	for (struct hmm__local_range *range = local->ranges; range && !found; range = range->next) {
+		char *from = HMM__MAX((char *)range->base, base);
+		char *to = HMM__MIN((char *)range->base + range->length, base + length);
+
+		if (from >= to)
+			continue;
+		*ret_part = (struct hmm_span){ from, (size_t)(to - from) };
+		found = true;
+	}
+	hmm__unlock(&local->lock);
+	return found;
+}
+
+static int local_detach(void *backend, void *base, size_t length)
+{
+	struct hmm__local *local = backend;
+	struct hmm_span span;
+	int r;
+
+	/* Only what is on the list: the application may have unmapped parts itself and use the addresses for others. */
+	while (first_part(local, base, length, &span)) {
+		r = hmm__local_cut(local, span.address, span.length);
+		if (r)
+			return r;
+		/* Unregistered first: munmap(2) would wait for its event to be read. */
+		hmm__sys_uffd_unregister(local->uffd, span.address, span.length);
+		r = hmm__sys_munmap(span.address, span.length);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int local_protect(void *backend, void *base, size_t length, int prot)
+{
+	(void)backend;
+	return hmm__sys_mprotect(base, length, prot);
+}
+
+static int local_wake(void *backend, void *base, size_t length)
+{
+	struct hmm__local *local = backend;
+
+	if (local->config.delivery == HMM_DELIVERY_INLINE)
+		return 0; /* nobody ever waits in the kernel */
+	return hmm__sys_uffd_wake(local->uffd, base, length);
+}
+
+static int local_poison(void *backend, void *base, size_t length, int on)
+{
+	struct hmm__local *local = backend;
+	int r;
+
+	if (!(local->caps & HMM_BACKEND_POISON))
+		return -ENOTSUP;
+	if (on) {
+		r = hmm__sys_uffd_poison(local->uffd, base, length, 0);
+		return r == -EEXIST ? 0 : r;
+	}
+	return hmm__sys_madvise(base, length, MADV_DONTNEED); /* drops the marker */
+}
+
+static int reregister(struct hmm__local *local)
+{
+	int r;
+
+	for (struct hmm__local_range *w = local->windows; w; w = w->next) {
+		void *base;
+
+		r = hmm__sys_mmap(w->base, w->length, PROT_READ | PROT_WRITE,
+		                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0, &base);
+		if (!r)
+			r = prepare(local, w->base, w->length, false);
+		if (r)
+			return r;
+	}
+	for (struct hmm__local_range **link = &local->ranges, *range; (range = *link);) {
+		if (!(range->flags & HMM_ATTACH_INHERIT)) {
+			*link = range->next;
+			hmm__free(range, sizeof(*range));
+			continue;
+		}
+		r = hmm__sys_uffd_register(local->uffd, range->base, range->length, register_mode, NULL);
+		if (r)
+			return r;
+		link = &range->next;
+	}
+	return 0;
+}
+
+static int local_reopen(void *backend)
+{
+	struct hmm__local *local = backend;
+	int r;
+
+	close_descriptors(local);
+	local->nthreads = 0; /* threads are not inherited */
+	r = open_descriptors(local);
+	if (!r)
+		r = reregister(local);
+	if (!r)
+		r = hmm__local_start(local, local->config.pagers ? local->config.pagers : 1);
+	return r;
+}
+
+static const struct hmm_backend_ops local_ops = {
+	.size = sizeof(local_ops),
+	.version = HMM_BACKEND_VERSION,
+	.name = "local",
+	.open = local_open,
+	.close = local_close,
+	.reopen = local_reopen,
+	.frames_take = local_frames_take,
+	.frames_return = local_frames_return,
+	.window = local_window,
+	.fill = hmm__local_fill,
+	.drop = hmm__local_drop,
+	.attach = local_attach,
+	.detach = local_detach,
+	.protect = local_protect,
+	.map = hmm__local_map,
+	.unmap = hmm__local_unmap,
+	.write_protect = hmm__local_write_protect,
+	.harvest = hmm__local_harvest,
+	.wake = local_wake,
+	.poison = local_poison,
+};
+
+const struct hmm_backend_ops *hmm_backend_local(void)
+{
+	return &local_ops;
+}

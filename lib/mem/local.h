@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * local.h - the local kernel as a backend: what its files share
+ *
+ * One instance is one userfaultfd with one delivery: a mapping can belong to one userfaultfd only, and
+ * UFFDIO_MOVE works only inside one.
+ */
+#ifndef HMM_MEM_LOCAL_H
+#define HMM_MEM_LOCAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <hurd-mm/backend.h>
+
+#include "lib/base/lock.h"
+
+#define HMM__MAX_PAGERS 16
+
+struct hmm__local_range {
+	struct hmm__local_range *next;
+	void *base;
+	size_t length;
+	unsigned flags;
+};
+
+struct hmm__local {
+	struct hmm_backend_config config;
+	int uffd;
+	int pidfd;
+	int pagemap;
+	int stop;                 /* eventfd: readable when the threads shall end */
+	uint64_t features;        /* of the userfaultfd, as enabled */
+	uint32_t caps;            /* enum hmm_backend_caps */
+	bool madvise_self;        /* process_madvise(MADV_DONTNEED) on oneself works (kernel 6.13) */
+	unsigned nthreads;
+	pthread_t threads[HMM__MAX_PAGERS];
+
+	struct hmm__lock lock;    /* the lists below */
+	struct hmm__local_range *ranges;  /* attached */
+	struct hmm__local_range *windows;
+};
+
+/* local.c: take [start, start + length) off the list of attached ranges */
+int hmm__local_cut(struct hmm__local *local, void *start, size_t length);
+
+/* local_fault.c: the handler and the threads */
+int hmm__local_start(struct hmm__local *local, unsigned npagers);
+void hmm__local_stop(struct hmm__local *local);
+
+/* local_pages.c: the operations on pages */
+int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n);
+int hmm__local_unmap(void *backend, struct hmm_unmap *unmaps, unsigned n);
+int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsigned n, int on);
+int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits);
+int hmm__local_fill(void *backend, void *slot, size_t length);
+int hmm__local_drop(void *backend, const struct hmm_span *slots, unsigned n);
+
+/* probe.c: a userfaultfd for a delivery, with the features that the kernel has of those we use; or -errno */
+int hmm__uffd_open(enum hmm_delivery delivery, uint64_t *ret_features);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * local_fault.c - where traps come from: the SIGBUS handler, pager threads, and events of the address space
+ *
+ * F1  The handler runs with all signals blocked (sa_mask) and leaves errno alone.
+ * F2  A SIGBUS that no instance knows goes to the handler that was there before ours.
+ * F3  The table of inline instances is read without a lock: an entry is published by its `fault` pointer and its slot
+ *     is reused only after `users` has fallen to zero.
+ * F4  Some thread always reads a userfaultfd's events: munmap(2) by the application waits for it.
+ */
+#include "lib/mem/local.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <hurd-mm/region.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/futex.h"
+#include "lib/base/util.h"
+#include "lib/mem/tasks.h"
+#include "lib/sys/sys.h"
+
+#define MAX_INLINE 64
+#define SPIN_NS 20000 /* how long a pager looks for the next fault before it sleeps */
+
+struct inline_entry {
+	_Atomic(struct hmm__local *) local;
+	_Atomic uint32_t users;
+};
+
+static struct inline_entry inline_table[MAX_INLINE];
+static struct hmm__lock inline_lock = HMM__LOCK_INIT(HMM__RANK_BACKEND);
+static struct sigaction previous;
+static _Atomic bool installed;
+
+static enum hmm_fault_access access_of(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+	return context->uc_mcontext.gregs[REG_ERR] & 2 ? HMM_FAULT_WRITE : HMM_FAULT_READ;
+#elif defined(__aarch64__)
+	/* the ESR record of the signal frame; bit 6 of a data abort's syndrome is WnR */
+	const struct _aarch64_ctx *head = (const void *)context->uc_mcontext.__reserved;
+
+	for (; head->magic && head->size; head = (const void *)((const char *)head + head->size)) {
+		if (head->magic == ESR_MAGIC)
+			return ((const struct esr_context *)head)->esr & 64 ? HMM_FAULT_WRITE : HMM_FAULT_READ;
+	}
+	return HMM_FAULT_UNKNOWN;
+#else
+	(void)context;
+	return HMM_FAULT_UNKNOWN;
+#endif
+}
+
+/* Ask every inline instance; -ENOENT if it is none's. */
+static int dispatch(uintptr_t address, enum hmm_fault_access access)
+{
+	int r = -ENOENT;
+
+	for (unsigned i = 0; i < MAX_INLINE && r == -ENOENT; i++) {
+		struct inline_entry *e = &inline_table[i];
+		struct hmm__local *local;
+
+		if (!atomic_load_explicit(&e->local, memory_order_relaxed))
+			continue;
+		atomic_fetch_add(&e->users, 1);
+		local = atomic_load(&e->local);
+		if (local)
+			r = local->config.fault(local->config.arg, address, access);
+		atomic_fetch_sub(&e->users, 1);
+	}
+	return r;
+}
+
+int hmm_fault_signal(int signal, void *info, void *context)
+{
+	const siginfo_t *si = info;
+	int saved = errno, r;
+	sigset_t mask;
+
+	if (signal != SIGBUS || si->si_code != BUS_ADRERR)
+		return 0;
+	hmm__signals_block(&mask);
+	r = dispatch((uintptr_t)si->si_addr, access_of(context));
+	hmm__signals_restore(&mask);
+	errno = saved;
+	return r == 0;
+}
+
+/* As the kernel would have called it: with its own mask, and the default action by way of a second fault. */
+static void chain(int signal, siginfo_t *si, void *context)
+{
+	const ucontext_t *uc = context;
+	sigset_t mask = uc->uc_sigmask;
+
+	if (!(previous.sa_flags & SA_SIGINFO) && (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN)) {
+		struct sigaction dfl = { .sa_handler = SIG_DFL };
+
+		hmm__sys_sigaction(SIGBUS, &dfl, NULL);
+		if (si->si_code <= 0) /* sent, not raised by an access: there will be no second fault */
+			syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS);
+		return;
+	}
+	for (int s = 1; s < NSIG; s++) {
+		if (sigismember(&previous.sa_mask, s) == 1)
+			sigaddset(&mask, s);
+	}
+	if (!(previous.sa_flags & SA_NODEFER))
+		sigaddset(&mask, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	if (previous.sa_flags & SA_SIGINFO)
+		previous.sa_sigaction(signal, si, context);
+	else
+		previous.sa_handler(signal);
+}
+
+static void on_sigbus(int signal, siginfo_t *si, void *context)
+{
+	int saved = errno, r = -ENOENT;
+
+	if (si->si_code == BUS_ADRERR)
+		r = dispatch((uintptr_t)si->si_addr, access_of(context));
+	errno = saved;
+	if (r)
+		chain(signal, si, context);
+}
+
+static int install_handler(void)
+{
+	struct sigaction act = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	int r;
+
+	if (atomic_load(&installed))
+		return 0;
+	sigfillset(&act.sa_mask);
+	r = hmm__sys_sigaction(SIGBUS, &act, &previous);
+	if (!r)
+		atomic_store(&installed, true);
+	return r;
+}
+
+static int publish(struct hmm__local *local)
+{
+	int r;
+
+	hmm__lock(&inline_lock);
+	r = install_handler();
+	if (!r) {
+		r = -EMFILE;
+		for (unsigned i = 0; i < MAX_INLINE; i++) {
+			if (atomic_load(&inline_table[i].local) || atomic_load(&inline_table[i].users))
+				continue;
+			atomic_store(&inline_table[i].local, local);
+			r = 0;
+			break;
+		}
+	}
+	hmm__unlock(&inline_lock);
+	return r;
+}
+
+static void unpublish(struct hmm__local *local)
+{
+	for (unsigned i = 0; i < MAX_INLINE; i++) {
+		struct hmm__local *mine = local;
+
+		if (!atomic_compare_exchange_strong(&inline_table[i].local, &mine, NULL))
+			continue;
+		while (atomic_load(&inline_table[i].users))
+			sched_yield();
+	}
+}
+
+static void handle_pagefault(struct hmm__local *local, const struct uffd_msg *msg)
+{
+	uintptr_t page = hmm_page_size(), address = (uintptr_t)msg->arg.pagefault.address & ~(page - 1);
+	bool write = msg->arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP);
+	int r = local->config.fault(local->config.arg, address, write ? HMM_FAULT_WRITE : HMM_FAULT_READ);
+
+	if (!r || r == -EAGAIN)
+		return;
+	/*
+	 * ENOENT: unmapped meanwhile, so let the access find out.  Any other error here means that the page could not
+	 * be poisoned (before kernel 6.6): raise the signal that the poison would have raised.
+	 */
+	if (r != -ENOENT && (local->features & UFFD_FEATURE_THREAD_ID)) {
+		siginfo_t si = { .si_signo = SIGBUS, .si_code = BUS_ADRERR, .si_addr = (void *)address };
+
+		hmm__sys_tgsigqueue((pid_t)msg->arg.pagefault.feat.ptid, SIGBUS, &si);
+	}
+	hmm__sys_uffd_wake(local->uffd, (void *)address, page);
+}
+
+/* If there is no memory for the list, the range stays on it: unmapping it twice is the lesser evil. */
+static void unmapped(struct hmm__local *local, uint64_t start, uint64_t length)
+{
+	(void)!hmm__local_cut(local, (void *)(uintptr_t)start, (size_t)length);
+	local->config.gone(local->config.arg, (uintptr_t)start, (size_t)length);
+}
+
+static void handle_message(struct hmm__local *local, const struct uffd_msg *msg)
+{
+	switch (msg->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		handle_pagefault(local, msg);
+		break;
+	case UFFD_EVENT_UNMAP:
+		unmapped(local, msg->arg.remove.start, msg->arg.remove.end - msg->arg.remove.start);
+		break;
+	case UFFD_EVENT_REMAP:
+		unmapped(local, msg->arg.remap.from, msg->arg.remap.len);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Read what is there; false if there was nothing. */
+static bool drain(struct hmm__local *local)
+{
+	struct uffd_msg msgs[8];
+	ssize_t got = hmm__sys_read(local->uffd, msgs, sizeof(msgs));
+
+	if (got < (ssize_t)sizeof(msgs[0]))
+		return false;
+	for (size_t i = 0; i < (size_t)got / sizeof(msgs[0]); i++)
+		handle_message(local, &msgs[i]);
+	return true;
+}
+
+/* A pager that was just busy is likely to be needed again at once: waking it costs more than looking a while. */
+static void drain_and_linger(struct hmm__local *local, uint64_t linger_ns)
+{
+	uint64_t until = 0;
+
+	for (;;) {
+		uint64_t now;
+
+		if (drain(local)) {
+			until = 0;
+			continue;
+		}
+		now = linger_ns ? hmm__now_ns() : 0;
+		if (!until)
+			until = now + linger_ns;
+		if (now >= until)
+			return;
+		hmm__cpu_relax();
+	}
+}
+
+static void *serve(void *arg)
+{
+	struct hmm__local *local = arg;
+	bool pager = local->config.delivery == HMM_DELIVERY_THREAD;
+	struct pollfd fds[2] = { { .fd = local->uffd, .events = POLLIN }, { .fd = local->stop, .events = POLLIN } };
+
+	hmm__tasks_add(1);
+	for (;;) {
+		hmm__sys_poll(fds, 2, -1);
+		if (fds[1].revents)
+			break;
+		drain_and_linger(local, pager ? SPIN_NS : 0);
+	}
+	hmm__tasks_add(-1);
+	return NULL;
+}
+
+int hmm__local_start(struct hmm__local *local, unsigned npagers)
+{
+	bool pager = local->config.delivery == HMM_DELIVERY_THREAD;
+	unsigned want = pager ? HMM__MIN(npagers, (unsigned)HMM__MAX_PAGERS) : 1;
+	int r = 0;
+
+	if (!pager)
+		r = publish(local);
+	while (!r && local->nthreads < want) {
+		r = hmm__sys_thread_create(&local->threads[local->nthreads], pager ? "hmm-pager" : "hmm-events", serve, local);
+		if (!r)
+			local->nthreads++;
+	}
+	if (r)
+		hmm__local_stop(local);
+	return r;
+}
+
+void hmm__local_stop(struct hmm__local *local)
+{
+	uint64_t one = 1;
+
+	unpublish(local);
+	if (local->nthreads)
+		hmm__sys_write(local->stop, &one, sizeof(one));
+	while (local->nthreads)
+		pthread_join(local->threads[--local->nthreads], NULL);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * local_pages.c - map, unmap and protect pages through userfaultfd
+ *
+ * Everything here runs in the fault path: no allocation, no lock, little stack.  Which ioctl serves which case was
+ * decided by measurement; lib/mem/README.md has the figures.
+ */
+#include "lib/mem/local.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/base/util.h"
+#include "lib/sys/sys.h"
+
+#define VECTOR 64u             /* pieces of one vectored system call: 1 KiB of stack */
+#define EVENT_PATIENCE 1000    /* yields while an event thread reads what stands in the way */
+#define ZEROS ((size_t)64 * 1024)
+
+static const char zeros[ZEROS] __attribute__((aligned(4096)));
+
+enum step { STEP_COPY, STEP_MOVE };
+
+/* A pager thread reads the events itself, so it must not wait for them. */
+static unsigned patience_of(const struct hmm__local *local)
+{
+	return local->config.delivery == HMM_DELIVERY_INLINE ? EVENT_PATIENCE : 0;
+}
+
+/*
+ * One ioctl until all is done or it makes no progress.  EAGAIN means that the address space is changing (an
+ * event is unread: whoever reads it is another thread) or that only a part was done; both are tried again.
+ */
+static int run(struct hmm__local *local, enum step step, char *dst, char *src, size_t length, uint64_t mode,
+               size_t *ret_done)
+{
+	unsigned patience = patience_of(local);
+	size_t total = 0;
+	int r = 0;
+
+	while (total < length) {
+		size_t done = 0;
+
+		if (step == STEP_MOVE)
+			r = hmm__sys_uffd_move(local->uffd, dst + total, src + total, length - total, mode, &done);
+		else
+			r = hmm__sys_uffd_copy(local->uffd, dst + total, src + total, length - total, mode, &done);
+		total += done;
+		if (!r || done)
+			continue;
+		if (r != -EAGAIN || !patience--)
+			break;
+		sched_yield();
+	}
+	*ret_done = total;
+	return total == length ? 0 : r;
+}
+
+static int copy_zeros(struct hmm__local *local, char *dst, size_t length, uint64_t mode, size_t *ret_done)
+{
+	size_t total = 0;
+	int r = 0;
+
+	while (!r && total < length) {
+		size_t done = 0;
+
+		r = run(local, STEP_COPY, dst + total, (char *)zeros, HMM__MIN(length - total, ZEROS), mode, &done);
+		total += done;
+	}
+	*ret_done = total;
+	return r;
+}
+
+static int protect_span(struct hmm__local *local, void *address, size_t length, uint64_t mode)
+{
+	unsigned patience = patience_of(local);
+	int r;
+
+	while ((r = hmm__sys_uffd_wp(local->uffd, address, length, mode)) == -EAGAIN && patience--)
+		sched_yield();
+	return r;
+}
+
+static int map_one(struct hmm__local *local, struct hmm_map *m)
+{
+	bool wake = m->flags & HMM_MAP_WAKE;
+	uint64_t mode;
+	int r;
+
+	m->done = 0;
+	if (m->flags & HMM_MAP_GRANT) {
+		/* Accessors that wait are woken after the protection is in place. */
+		bool protect = m->flags & HMM_MAP_PROTECT;
+
+		mode = wake && !protect ? 0 : UFFDIO_MOVE_MODE_DONTWAKE;
+		r = run(local, STEP_MOVE, m->address, m->slot, m->length, mode, &m->done);
+		if (protect && m->done) {
+			int rp = protect_span(local, m->address, m->done, UFFDIO_WRITEPROTECT_MODE_WP);
+
+			if (wake)
+				hmm__sys_uffd_wake(local->uffd, m->address, m->done);
+			r = r ? r : rp;
+		}
+		return r;
+	}
+	mode = (wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE) | (m->flags & HMM_MAP_PROTECT ? UFFDIO_COPY_MODE_WP : 0);
+	if (m->flags & HMM_MAP_ZERO)
+		return copy_zeros(local, m->address, m->length, mode, &m->done);
+	return run(local, STEP_COPY, m->address, m->slot, m->length, mode, &m->done);
+}
+
+int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n)
+{
+	int first = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		maps[i].error = map_one(backend, &maps[i]);
+		if (maps[i].error == -ESRCH)
+			maps[i].error = -ENOENT; /* the process is on its way out */
+		if (!first)
+			first = maps[i].error;
+	}
+	return first;
+}
+
+static void unmap_grant(struct hmm__local *local, struct hmm_unmap *u)
+{
+	u->error = run(local, STEP_MOVE, u->slot, u->address, u->length, UFFDIO_MOVE_MODE_DONTWAKE, &u->done);
+	/* EINVAL: another kind of mapping stands there now, or its protection differs from the window's */
+	if (u->error == -EINVAL)
+		u->error = -EBUSY;
+}
+
+/*
+ * Copy to the slots.  process_vm_readv() and not memcpy(): it costs 0.7 us a page more, and where the application
+ * unmapped the page meanwhile it stops short instead of raising a signal that is blocked here.
+ */
+static void copy_out(struct hmm_unmap *u, unsigned n)
+{
+	struct iovec local_iov[VECTOR], remote_iov[VECTOR];
+
+	for (unsigned done = 0; done < n;) {
+		unsigned k = 0;
+		ssize_t got;
+
+		for (; k < VECTOR && done + k < n; k++) {
+			local_iov[k] = (struct iovec){ u[done + k].slot, u[done + k].length };
+			remote_iov[k] = (struct iovec){ u[done + k].address, u[done + k].length };
+		}
+		got = hmm__sys_process_vm_readv(local_iov, k, remote_iov, k);
+		for (unsigned i = 0; i < k; i++) {
+			if (got >= (ssize_t)u[done + i].length) {
+				got -= (ssize_t)u[done + i].length;
+				continue;
+			}
+			u[done + i].error = got < 0 && got != -EFAULT ? (int)got : -ENOENT;
+			k = i + 1; /* go on behind the one that failed */
+			break;
+		}
+		done += k;
+	}
+}
+
+static int drop_singly(const struct iovec *iov, unsigned n)
+{
+	int first = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int r = hmm__sys_madvise(iov[i].iov_base, iov[i].iov_len, MADV_DONTNEED);
+
+		if (r == -EINVAL) /* mlockall(2) by the application */
+			r = hmm__sys_madvise(iov[i].iov_base, iov[i].iov_len, MADV_DONTNEED_LOCKED);
+		if (!first)
+			first = r;
+	}
+	return first;
+}
+
+/* Drop ranges with one interrupt to the other CPUs for all of them. */
+static int drop_vector(struct hmm__local *local, const struct iovec *iov, unsigned n, size_t bytes)
+{
+	ssize_t got = 0;
+
+	if (n > 1 && local->madvise_self) {
+		got = hmm__sys_process_madvise(local->pidfd, iov, n, MADV_DONTNEED);
+		if (got == (ssize_t)bytes)
+			return 0;
+	}
+	return drop_singly(iov, n); /* dropping twice does no harm */
+}
+
+struct drop {
+	struct iovec iov[VECTOR];
+	unsigned n;
+	size_t bytes;
+	int error;
+};
+
+static void drop_add(struct hmm__local *local, struct drop *d, void *address, size_t length)
+{
+	struct iovec *last = d->n ? &d->iov[d->n - 1] : NULL;
+
+	d->bytes += length;
+	if (last && (char *)last->iov_base + last->iov_len == address) {
+		last->iov_len += length;
+		return;
+	}
+	if (d->n == VECTOR) {
+		int r = drop_vector(local, d->iov, d->n, d->bytes - length);
+
+		d->error = d->error ? d->error : r;
+		d->n = 0;
+		d->bytes = length;
+	}
+	d->iov[d->n++] = (struct iovec){ address, length };
+}
+
+static int drop_finish(struct hmm__local *local, struct drop *d)
+{
+	int r = d->n ? drop_vector(local, d->iov, d->n, d->bytes) : 0;
+
+	return d->error ? d->error : r;
+}
+
+int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
+{
+	struct hmm__local *local = backend;
+	struct drop drop = { .n = 0 };
+	int first = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		u[i].error = 0;
+		u[i].done = u[i].length;
+		if (u[i].flags & HMM_UNMAP_GRANT)
+			unmap_grant(local, &u[i]);
+	}
+	for (unsigned i = 0, k; i < n; i = k) {
+		for (k = i; k < n && (u[k].flags & HMM_UNMAP_COPY); k++)
+			;
+		if (k > i)
+			copy_out(u + i, k - i);
+		else
+			k++;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (!(u[i].flags & (HMM_UNMAP_GRANT | HMM_UNMAP_PEEK)) && u[i].error != -ENOENT)
+			drop_add(local, &drop, u[i].address, u[i].length);
+		if (u[i].error)
+			u[i].done = u[i].flags & HMM_UNMAP_GRANT ? u[i].done : 0;
+		first = first ? first : u[i].error;
+	}
+	drop_finish(local, &drop);
+	return first;
+}
+
+int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsigned n, int on)
+{
+	int first = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int r = protect_span(backend, spans[i].address, spans[i].length, on ? UFFDIO_WRITEPROTECT_MODE_WP : 0);
+
+		first = first ? first : r;
+	}
+	return first;
+}
+
+int hmm__local_fill(void *backend, void *slot, size_t length)
+{
+	size_t done;
+	int r = copy_zeros(backend, slot, length, UFFDIO_COPY_MODE_DONTWAKE, &done);
+
+	if (r && done) {
+		struct iovec iov = { slot, done };
+
+		drop_singly(&iov, 1);
+	}
+	return r;
+}
+
+int hmm__local_drop(void *backend, const struct hmm_span *slots, unsigned n)
+{
+	struct hmm__local *local = backend;
+	struct drop drop = { .n = 0 };
+
+	for (unsigned i = 0; i < n; i++)
+		drop_add(local, &drop, slots[i].address, slots[i].length);
+	return drop_finish(local, &drop);
+}
+
+/* From /proc/self/pagemap: bit 63 present, 57 write-protected by userfaultfd. */
+int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits)
+{
+	struct hmm__local *local = backend;
+	uint64_t entries[VECTOR];
+	size_t page = hmm_page_size();
+
+	for (size_t done = 0; done < npages;) {
+		size_t n = HMM__MIN(npages - done, (size_t)VECTOR);
+		struct iovec iov = { entries, n * sizeof(entries[0]) };
+		off_t at = (off_t)(((uintptr_t)base / page + done) * sizeof(entries[0]));
+		ssize_t got = hmm__sys_preadv(local->pagemap, &iov, 1, at);
+
+		if (got <= 0)
+			return got < 0 ? (int)got : -EIO;
+		n = (size_t)got / sizeof(entries[0]);
+		for (size_t i = 0; i < n; i++) {
+			bool present = entries[i] >> 63 & 1, protected = entries[i] >> 57 & 1;
+
+			bits[done + i] = present ? HMM_HARVEST_PRESENT | (protected ? 0 : HMM_HARVEST_WRITABLE) : 0;
+		}
+		done += n;
+	}
+	return 0;
+}

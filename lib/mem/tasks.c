@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tasks.c - count threads by the links of /proc/self/task: one a thread, and two of the directory itself
+ *
+ * The count of library threads may be too low, never too high, so an error says that there are more application
+ * threads than there are: the safe side.
+ */
+#include "lib/mem/tasks.h"
+
+#include <stdatomic.h>
+
+#include "lib/sys/sys.h"
+
+static _Atomic int library_threads;
+
+void hmm__tasks_add(int n)
+{
+	atomic_fetch_add(&library_threads, n);
+}
+
+void hmm__tasks_reset(void)
+{
+	atomic_store(&library_threads, 0);
+}
+
+bool hmm__application_is_single(void)
+{
+	int before = atomic_load(&library_threads);
+	struct stat st;
+
+	if (hmm__sys_stat("/proc/self/task", &st))
+		return false;
+	if (before != atomic_load(&library_threads))
+		return false;
+	return (long)st.st_nlink - 2 - before == 1;
+}

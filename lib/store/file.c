@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * file.c - a file as a store: what a shared file mapping reads and writes
+ *
+ * F1  The file's end is the one it has at the access.  A read learns it from the kernel's short answer; a write asks for
+ *     the length first and leaves out what lies past it, so that it never grows the file.  (A program that
+ *     truncates the file between the question and the write can see it grow again by what was being written.)
+ * F2  Only what the caller's descriptor allows is done: one that is open for reading only is never written.
+ *
+ * Writes are positioned, so O_APPEND, which makes Linux ignore the position, is refused by opening the file anew.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "lib/store/store.h"
+#include "lib/store/transfer.h"
+#include "lib/sys/sys.h"
+
+struct file {
+	struct hmm_store store;
+	int fd;       /* (i) */
+	int fd_plain; /* (i) the same without O_DIRECT, or -1 */
+};
+
+static int file_end(const struct file *file, uint64_t *ret_end)
+{
+	struct stat st;
+	int error = hmm__sys_fstat(file->fd, &st);
+
+	if (error)
+		return error;
+	if (S_ISBLK(st.st_mode))
+		return hmm__sys_block_length(file->fd, ret_end);
+	*ret_end = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int file_read(void *ctx, struct hmm_store_vec *vec, unsigned n)
+{
+	struct file *file = ctx;
+	struct hmm__transfer t = {
+		.store = &file->store, .fd = file->fd, .fd_plain = file->fd_plain, .bounded = true,
+	};
+
+	return hmm__transfer(&t, vec, n);
+}
+
+static int file_write(void *ctx, struct hmm_store_vec *vec, unsigned n)
+{
+	struct file *file = ctx;
+	struct hmm__transfer t = {
+		.store = &file->store, .fd = file->fd, .fd_plain = file->fd_plain, .write = true,
+	};
+	int error = file_end(file, &t.end);
+
+	return error ? hmm__transfer_all(vec, n, error) : hmm__transfer(&t, vec, n);
+}
+
+static int file_sync(void *ctx, uint64_t offset, uint64_t length)
+{
+	struct file *file = ctx;
+
+	(void)offset;
+	(void)length;
+	return hmm__sys_fdatasync(file->fd);
+}
+
+static int file_length(void *ctx, uint64_t *ret_length)
+{
+	return file_end(ctx, ret_length);
+}
+
+static void file_destroy(void *ctx)
+{
+	struct file *file = ctx;
+
+	hmm__sys_close(file->fd);
+	hmm__sys_close(file->fd_plain);
+}
+
+static const struct hmm_store_ops file_ops = {
+	.size = sizeof(file_ops),
+	.version = HMM_STORE_VERSION,
+	.name = "file",
+	.read = file_read,
+	.write = file_write,
+	.sync = file_sync,
+	.length = file_length,
+	.destroy = file_destroy,
+};
+
+/* Take a descriptor of our own, of the same open file wherever its flags allow. */
+static int open_file(struct file *file, int fd, int mode)
+{
+	bool writable = (mode & O_ACCMODE) == O_RDWR;
+
+	if (writable && (mode & O_APPEND))
+		file->fd = hmm__transfer_reopen(fd, O_RDWR | (mode & O_DIRECT));
+	else
+		file->fd = hmm__sys_dup(fd);
+	if (file->fd < 0)
+		return file->fd;
+	if (mode & O_DIRECT)
+		file->fd_plain = hmm__transfer_reopen(fd, writable ? O_RDWR : O_RDONLY);
+	if (file->fd_plain < 0)
+		file->fd_plain = -1;
+	return 0;
+}
+
+static int check_file(int fd, int *ret_mode)
+{
+	struct stat st;
+	int mode = hmm__sys_file_flags(fd);
+	int error = mode < 0 ? mode : hmm__sys_fstat(fd, &st);
+
+	if (error)
+		return error;
+	if ((mode & O_PATH) || (mode & O_ACCMODE) == O_WRONLY)
+		return -EBADF;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return -ENODEV;
+	*ret_mode = mode;
+	return 0;
+}
+
+int hmm_store_file(int fd, unsigned flags, struct hmm_store **ret_store)
+{
+	uint32_t store_flags = 0;
+	struct file *file;
+	int mode, error;
+
+	if (flags || !ret_store)
+		return -EINVAL;
+	error = check_file(fd, &mode);
+	if (error)
+		return error;
+	if ((mode & O_ACCMODE) == O_RDWR)
+		store_flags |= HMM__STORE_WRITABLE;
+	if (mode & O_DIRECT)
+		store_flags |= HMM__STORE_DIRECT;
+	file = hmm__store_new(sizeof(*file), HMM__STORE_FILE, store_flags, &file_ops);
+	if (!file)
+		return -ENOMEM;
+	file->fd = file->fd_plain = -1;
+	error = open_file(file, fd, mode);
+	if (error) {
+		hmm__store_free(&file->store);
+		return error;
+	}
+	*ret_store = &file->store;
+	return 0;
+}

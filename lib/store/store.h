@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - a store from the inside: handle, counters, and calls that skip the checks of the public ones
+ *
+ * A store of the library embeds struct hmm_store as its first member and passes itself as ctx; a caller's own is a bare
+ * struct hmm_store.  The table is copied at creation and never changes, so a call needs no lock and no reference
+ * beyond the one that its caller holds.
+ */
+#ifndef HMM_STORE_STORE_H
+#define HMM_STORE_STORE_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <hurd-mm/store.h>
+
+#include "lib/base/util.h"
+
+enum hmm__store_kind {
+	HMM__STORE_CALLBACK, /* a caller's own: results are checked */
+	HMM__STORE_FILE,
+	HMM__STORE_SWAP,
+	HMM__STORE_MEMORY,
+	HMM__STORE_FAULTY
+};
+
+enum hmm__store_flags {
+	HMM__STORE_WRITABLE = 1 << 0,
+	HMM__STORE_DIRECT = 1 << 1
+};
+
+/* One line of counters.  Threads spread over the lines, so that two of them seldom write to the same one. */
+#define HMM__STORE_LINES 8
+struct hmm__store_line {
+	alignas(64) _Atomic uint64_t reads;
+	_Atomic uint64_t writes;
+	_Atomic uint64_t bytes_read;
+	_Atomic uint64_t bytes_written;
+	_Atomic uint64_t read_errors;
+	_Atomic uint64_t write_errors;
+	_Atomic uint64_t system_calls;
+};
+
+/* Key: (i) fixed at creation  (a) atomic */
+struct hmm_store {
+	struct hmm_store_ops ops;                   /* (i) */
+	void *ctx;                                  /* (i) */
+	size_t object_size;                         /* (i) of the object that begins here */
+	enum hmm__store_kind kind;                  /* (i) */
+	uint32_t flags;                             /* (i) enum hmm__store_flags */
+	uint64_t (*bytes_held)(void *ctx);          /* (i) or NULL */
+	char name[32];                              /* (i) */
+	_Atomic uint32_t references;                /* (a) */
+	struct hmm__store_line counts[HMM__STORE_LINES]; /* (a) statistics only */
+};
+
+/*
+ * A zeroed object of object_size bytes that begins with a store: one reference, table and name copied, ctx the object
+ * itself.  NULL if there is no memory.  hmm__store_free() frees it without calling destroy: for creators that fail
+ * half-way.
+ */
+void *hmm__store_new(size_t object_size, enum hmm__store_kind kind, uint32_t flags, const struct hmm_store_ops *ops);
+void hmm__store_free(struct hmm_store *store);
+
+/*
+ * As the public calls, for callers inside the library: signals are blocked already, pieces are well formed, the caller
+ * holds a reference.  Async-signal-safe as far as the store's callbacks are; no lock, no allocation, under 2 KiB of
+ * stack in the library's own stores.
+ */
+int hmm__store_read(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n);
+int hmm__store_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n);
+int hmm__store_sync(struct hmm_store *store, uint64_t offset, uint64_t length);
+int hmm__store_discard(struct hmm_store *store, uint64_t offset, uint64_t length);
+int hmm__store_length(struct hmm_store *store, uint64_t *ret_length);
+
+/* Can it be written at all?  False for a file that was opened for reading only. */
+static inline bool hmm__store_writable(const struct hmm_store *store)
+{
+	return store->flags & HMM__STORE_WRITABLE;
+}
+
+/* Would a discard do anything? */
+static inline bool hmm__store_discards(const struct hmm_store *store)
+{
+	return store->ops.discard != NULL;
+}
+
+/* The line of counters for this thread, told by where its stack is: no thread-local storage in a signal handler. */
+static inline struct hmm__store_line *hmm__store_line(struct hmm_store *store)
+{
+	uint64_t stack = (uint64_t)(uintptr_t)__builtin_frame_address(0) >> 16;
+
+	return &store->counts[stack * 0x9e3779b97f4a7c15u >> 61];
+}
+
+static inline void hmm__store_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static_assert(HMM__STORE_LINES == 1 << (64 - 61), "hmm__store_line() yields three bits");
+
+#endif

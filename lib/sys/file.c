@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * file.c - files, and other things that have a descriptor
+ *
+ * Where the C library's function is a cancellation point, the system call is made directly: a thread that is cancelled
+ * while it resolves a fault would leave the page in transition for good.
+ */
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/sys/inject.h"
+
+int hmm__sys_open(const char *path, int flags, unsigned mode)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_OPEN, syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode));
+}
+
+int hmm__sys_dup(int fd)
+{
+	/* not 0 to 2, where a program that closed them does not expect it */
+	return (int)HMM__SYS_CALL(HMM__SYS_DUP, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+int hmm__sys_close(int fd)
+{
+	int saved = errno;
+
+	if (fd >= 0)
+		syscall(SYS_close, fd); /* Linux closes it, whatever is returned */
+	errno = saved;
+	return 0;
+}
+
+int hmm__sys_fstat(int fd, struct stat *ret_stat)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_FSTAT, fstat(fd, ret_stat));
+}
+
+int hmm__sys_stat(const char *path, struct stat *ret_stat)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_STAT, stat(path, ret_stat));
+}
+
+int hmm__sys_unlink(const char *path)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_UNLINK, unlink(path));
+}
+
+int hmm__sys_file_flags(int fd)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_FILE_FLAGS, fcntl(fd, F_GETFL));
+}
+
+int hmm__sys_block_length(int fd, uint64_t *ret_length)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_BLOCK_LENGTH, ioctl(fd, BLKGETSIZE64, ret_length));
+}
+
+/* The kernel takes the offset in two words; on 64-bit machines the second one does not count. */
+static long transfer(long number, int fd, const struct iovec *iov, int n, off_t offset)
+{
+	return syscall(number, fd, iov, (long)n, (unsigned long)offset, (unsigned long)((uint64_t)offset >> 32));
+}
+
+ssize_t hmm__sys_preadv(int fd, const struct iovec *iov, int n, off_t offset)
+{
+	return HMM__SYS_CALL(HMM__SYS_PREADV, TEMP_FAILURE_RETRY(transfer(SYS_preadv, fd, iov, n, offset)));
+}
+
+ssize_t hmm__sys_pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+{
+	return HMM__SYS_CALL(HMM__SYS_PWRITEV, TEMP_FAILURE_RETRY(transfer(SYS_pwritev, fd, iov, n, offset)));
+}
+
+int hmm__sys_fallocate(int fd, int mode, off_t offset, off_t length)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_FALLOCATE, syscall(SYS_fallocate, fd, mode, offset, length));
+}
+
+int hmm__sys_ftruncate(int fd, off_t length)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_FTRUNCATE, ftruncate(fd, length));
+}
+
+int hmm__sys_fdatasync(int fd)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_FDATASYNC, syscall(SYS_fdatasync, fd));
+}
+
+ssize_t hmm__sys_read(int fd, void *buffer, size_t length)
+{
+	return HMM__SYS_CALL(HMM__SYS_READ, syscall(SYS_read, fd, buffer, length));
+}
+
+ssize_t hmm__sys_write(int fd, const void *buffer, size_t length)
+{
+	return HMM__SYS_CALL(HMM__SYS_WRITE, syscall(SYS_write, fd, buffer, length));
+}
+
+int hmm__sys_poll(struct pollfd *fds, unsigned n, int timeout_ms)
+{
+	struct timespec timeout = { .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000L };
+
+	return (int)HMM__SYS_CALL(HMM__SYS_POLL,
+	                          syscall(SYS_ppoll, fds, n, timeout_ms < 0 ? NULL : &timeout, NULL, sizeof(uint64_t)));
+}
+
+int hmm__sys_eventfd(unsigned initial, int flags)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_EVENTFD, eventfd(initial, flags));
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * thread.c - threads, signals and the process itself
+ */
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/sys/inject.h"
+
+/* The CPUs that the process was started on: what a thread goes back to.  Set once, at load. */
+static cpu_set_t process_cpus;
+
+__attribute__((constructor)) static void note_process_cpus(void)
+{
+	if (sched_getaffinity(0, sizeof(process_cpus), &process_cpus) < 0)
+		for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+			CPU_SET(cpu, &process_cpus); /* the kernel leaves out what may not be used */
+}
+
+int hmm__sys_pidfd_open(void)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_PIDFD_OPEN, syscall(SYS_pidfd_open, getpid(), 0));
+}
+
+int hmm__sys_sigaction(int signal, const struct sigaction *act, struct sigaction *ret_old)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_SIGACTION, sigaction(signal, act, ret_old));
+}
+
+int hmm__sys_tgsigqueue(pid_t tid, int signal, siginfo_t *info)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_TGSIGQUEUE, syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, signal, info));
+}
+
+int hmm__sys_thread_create(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg)
+{
+	int r = hmm__sys_injected(HMM__SYS_THREAD_CREATE), saved = errno;
+	pthread_t thread;
+	sigset_t all, mask;
+
+	if (r)
+		return r;
+	/*
+	 * The new thread inherits the mask.  Not hmm__signals_block(): a thread that blocks the C library's own signals
+	 * for good would let setuid(2) wait for ever.
+	 */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
+	r = -pthread_create(&thread, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	if (!r) {
+		pthread_setname_np(thread, name); /* for those who look: no harm if it fails */
+		*ret_thread = thread;
+	}
+	errno = saved;
+	return r;
+}
+
+int hmm__sys_setaffinity(pid_t tid, int cpu)
+{
+	cpu_set_t cpus;
+
+	if (cpu < 0)
+		return (int)HMM__SYS_CALL(HMM__SYS_SETAFFINITY,
+		                          sched_setaffinity(tid, sizeof(process_cpus), &process_cpus));
+	if (cpu >= CPU_SETSIZE)
+		return -EINVAL;
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	return (int)HMM__SYS_CALL(HMM__SYS_SETAFFINITY, sched_setaffinity(tid, sizeof(cpus), &cpus));
+}

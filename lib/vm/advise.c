@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * advise.c - what the application says about its pages
+ */
+#include <errno.h>
+
+#include "lib/vm/call.h"
+#include "lib/vm/vm.h"
+
+/* Every resident page of a range, under the lock, in pieces so that it is not held for long. */
+static void hint_pages(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm_hint hint, int64_t value)
+{
+	struct hmm_space *space = region->space;
+	struct hmm_page_range range = { hmm__page_id(region, page), npages };
+	uint64_t end = page + npages;
+
+	hmm__lock(&space->lock);
+	hmm__policy_hint(space->policy, UINT32_MAX, range, hint, value);
+	for (unsigned n = 0; (page = hmm__page_next_touched(region, page)) < end; page++, n++) {
+		uint64_t w = atomic_load(&region->words[page]);
+
+		if (n == HMM__BATCH_MAX) {
+			hmm__unlock(&space->lock);
+			n = 0;
+			hmm__lock(&space->lock);
+			w = atomic_load(&region->words[page]);
+		}
+		if (hmm__word_state(w) != HMM__MAPPED)
+			continue;
+		range = (struct hmm_page_range){ hmm__page_id(region, page), 1 };
+		if (!space->frames[hmm__word_frame(w)].proposed)
+			hmm__policy_hint(space->policy, hmm__word_frame(w), range, hint, value);
+	}
+	hmm__unlock(&space->lock);
+}
+
+static int will_need(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	struct hmm_space *space = region->space;
+	uint64_t end = page + npages;
+	int first = 0;
+
+	hint_pages(region, page, npages, HMM_HINT_WILLNEED, 0);
+	while (page < end) {
+		uint64_t w = atomic_load(&region->words[page]), free;
+		int64_t n = 0;
+
+		hmm__lock(&space->lock);
+		free = hmm__frames_free(space);
+		hmm__unlock(&space->lock);
+		if (free < space->low_water + region->weight)
+			break; /* not at the expense of what is in use */
+		if (hmm__word_state(w) == HMM__ABSENT && !(w & HMM__POISONED)) {
+			uint64_t most = (free - space->low_water) / region->weight;
+
+			n = hmm__load_run(region, page, HMM__MIN(end - page, most), false);
+		}
+		if (!n && (region->store || w & HMM__STORED)) {
+			/* in the window, poisoned, or the run would not have it: by itself, and learn why not */
+			int r = hmm__page_ensure(region, page, HMM_ACCESS_PREFETCH, false);
+
+			first = first ? first : r;
+		}
+		page += n > 0 ? (uint64_t)n : 1;
+	}
+	return first == -ENXIO ? 0 : first;
+}
+
+static bool any_held(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	uint64_t end = page + npages;
+
+	for (; (page = hmm__page_next_touched(region, page)) < end; page++) {
+		if (hmm__word_held(atomic_load(&region->words[page])))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Garbage from now on, unless written: the page is protected, so that a write takes the mark off.  Pages that hold
+ * no frame lose their stored contents at once.
+ */
+static int lazy_free(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	struct hmm__engine *engine = region->engine;
+	uint64_t end = page + npages, first = page;
+
+	if (region->flags & HMM_REGION_SHARED)
+		return -EINVAL; /* others may see the store */
+	for (; (page = hmm__page_next_touched(region, page)) < end; page++) {
+		hmm__word *word = &region->words[page];
+		uint64_t w = atomic_load(word);
+		struct hmm_span span = { hmm__page_address(region, page), (size_t)1 << region->shift };
+		int r;
+
+		if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w)) {
+			if (hmm__word_state(w) == HMM__ABSENT || hmm__word_state(w) == HMM__AVAILABLE)
+				(void)!hmm__discard(region, page, 1, HMM__DISCARD_RANGE);
+			continue;
+		}
+		if (!hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
+			continue;
+		r = engine->ops->write_protect(engine->backend, &span, 1, 1);
+		hmm__page_leave(region, page, HMM__MAPPED, r ? 0 : HMM__DIRTY, r ? 0 : HMM__FREE);
+	}
+	hint_pages(region, first, npages, HMM_HINT_DISCARD, 0);
+	return 0;
+}
+
+static int drop_now(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	if (any_held(region, page, npages))
+		return -EBUSY;
+	if (region->flags & HMM_REGION_SHARED) {
+		/* what was written belongs to the file, as with madvise(2) on a shared mapping */
+		int r = hmm__sync_pages(region, page, npages);
+
+		if (r)
+			return r;
+	}
+	return hmm__discard(region, page, npages, HMM__DISCARD_RANGE);
+}
+
+static int page_out(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	int64_t r = hmm__evict_range(region, page, npages, false);
+
+	hmm__reclaim_window(region->space, (uint64_t)npages * region->weight);
+	return r < 0 ? (int)r : 0;
+}
+
+static void set_advice(struct hmm_region *region, enum hmm_advice advice, uint64_t page, uint64_t npages)
+{
+	atomic_store(&region->advice, advice);
+	if (advice == HMM_ADVISE_SEQUENTIAL)
+		hint_pages(region, page, npages, HMM_HINT_SEQUENTIAL, 0);
+	if (advice == HMM_ADVISE_RANDOM)
+		hint_pages(region, page, npages, HMM_HINT_RANDOM, 0);
+}
+
+static int advise(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm_advice advice)
+{
+	switch (advice) {
+	case HMM_ADVISE_NORMAL:
+	case HMM_ADVISE_RANDOM:
+	case HMM_ADVISE_SEQUENTIAL:
+		set_advice(region, advice, page, npages);
+		return 0;
+	case HMM_ADVISE_WILLNEED:
+		return will_need(region, page, npages);
+	case HMM_ADVISE_DONTNEED:
+		return drop_now(region, page, npages);
+	case HMM_ADVISE_FREE:
+		return lazy_free(region, page, npages);
+	case HMM_ADVISE_COLD:
+		hint_pages(region, page, npages, HMM_HINT_EVICT_NEXT, 0);
+		return 0;
+	case HMM_ADVISE_PAGEOUT:
+		return page_out(region, page, npages);
+	}
+	return -EINVAL;
+}
+
+int hmm_region_advise(struct hmm_region *region, void *address, size_t length, enum hmm_advice advice)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	int r;
+
+	if ((unsigned)advice > HMM_ADVISE_PAGEOUT)
+		return -EINVAL;
+	r = hmm__call_range(&call, region, address, length, &page, &npages);
+	if (r)
+		return r;
+	r = advise(region, page, npages, advice);
+	hmm__call_end(&call);
+	return r;
+}
+
+int hmm_region_hint(struct hmm_region *region, void *address, size_t length, enum hmm_hint hint, int64_t value)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	int r;
+
+	if ((int)hint < 0 || (hint > HMM_HINT_RANDOM && hint < HMM_HINT_USER) ||
+	    (hint == HMM_HINT_PRIORITY && (value < -64 || value > 63)))
+		return -EINVAL;
+	r = hmm__call_range(&call, region, address, length, &page, &npages);
+	if (r)
+		return r;
+	hint_pages(region, page, npages, hint, value);
+	hmm__call_end(&call);
+	return 0;
+}
+
+int hmm_region_residency(struct hmm_region *region, void *address, size_t length, uint8_t *vec)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	int r;
+
+	if (!vec)
+		return -EINVAL;
+	r = hmm__call_range(&call, region, address, length, &page, &npages);
+	if (r)
+		return r;
+	for (uint64_t i = 0; i < npages; i++) {
+		uint64_t w = atomic_load(&region->words[page + i]);
+		enum hmm__state state = hmm__word_state(w);
+		bool there = state == HMM__MAPPED || (hmm__word_busy(w) && w & HMM__DIRTY);
+
+		vec[i] = (uint8_t)((there ? HMM_RESIDENT : 0) | (w & HMM__DIRTY ? HMM_DIRTY : 0) |
+		                   (state == HMM__AVAILABLE || state == HMM__LAUNDRY ? HMM_AVAILABLE : 0) |
+		                   (w & HMM__LOCKED ? HMM_LOCKED : 0) | (hmm__word_pins(w) ? HMM_PINNED : 0) |
+		                   (w & HMM__STORED || (region->store && region->flags & HMM_REGION_SHARED) ? HMM_STORED : 0));
+	}
+	hmm__call_end(&call);
+	return 0;
+}

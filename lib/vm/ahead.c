@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ahead.c - load a run of pages at once: read-ahead, WILLNEED
+ *
+ * Pages are claimed (LOADING) in one run, get frames and slots together, are read in one call and mapped in runs.  A page
+ * that is not plainly absent ends the run: this never waits for anybody.  Nothing is evicted for it beyond one
+ * reclaim pass, and a page that can't be read is simply left for the access to find out.
+ *
+ * The first page may be one that was asked for: then it is LOADING and the caller's already, and if it can't be had
+ * here it stays so, for the caller to load by itself.
+ */
+#include <errno.h>
+
+#include "lib/base/clock.h"
+#include "lib/store/store.h"
+#include "lib/vm/batch.h"
+#include "lib/vm/load.h"
+
+#define COPY_MOST 16u /* pages at once where each needs a frame in the window and one at its address */
+
+/* Claim absent pages that a store has contents for. */
+static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t page, uint64_t n, bool asked)
+{
+	uint64_t end = HMM__MIN(page + n, region->npages);
+
+	b->n = 0;
+	if (asked) {
+		b->items[b->n++] = (struct hmm__item){ .region = region, .page = page, .asked = 1, .slot = HMM__NO_SLOT,
+			                               .word = atomic_load(&region->words[page]), .frame = HMM__NO_FRAME };
+		page++;
+	}
+	for (; page < end && b->n < HMM__BATCH_MAX; page++) {
+		hmm__word *word = &region->words[page];
+		uint64_t w = atomic_load_explicit(word, memory_order_relaxed);
+
+		if (hmm__word_state(w) != HMM__ABSENT || (w & HMM__POISONED) ||
+		    hmm__source_of(region, w) == HMM__SOURCE_ZERO ||
+		    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
+			return;
+		hmm__page_touched(region, page);
+		b->items[b->n++] = (struct hmm__item){ .region = region, .page = page, .word = w,
+			                               .slot = HMM__NO_SLOT, .frame = HMM__NO_FRAME };
+	}
+}
+
+static void let_go(struct hmm__item *it)
+{
+	if (!it->asked)
+		hmm__page_leave_absent(it->region, it->page, 0, 0);
+}
+
+static void unclaim(struct hmm__batch *b, unsigned from)
+{
+	for (unsigned i = from; i < b->n; i++)
+		let_go(&b->items[i]);
+	b->n = from;
+}
+
+/* Under the lock: populated slots for the next run of items, adjacent ones if possible.  0: none. */
+static unsigned take_run(struct hmm__pool *pool, struct hmm__item *it, unsigned n)
+{
+	struct hmm_space *space = pool->engine->space;
+	unsigned want = HMM__MIN(n, HMM__GROUP);
+	uint32_t first = want > 1 ? hmm__slotmap_take_run(&pool->map, HMM__POPULATED, want) : HMM__NO_SLOT;
+
+	if (first != HMM__NO_SLOT) {
+		space->free_slots -= (uint64_t)want * pool->weight;
+		for (unsigned k = 0; k < want; k++) {
+			it[k].slot = first + k;
+			it[k].run = k ? 0 : (uint16_t)want;
+		}
+		return want;
+	}
+	it->slot = hmm__slot_take_populated(pool);
+	it->run = 1;
+	return it->slot != HMM__NO_SLOT;
+}
+
+/* Under the lock: empty slots and credits to populate them with.  Returns how many; they must be filled. */
+static unsigned take_empty_run(struct hmm__pool *pool, struct hmm__item *it, unsigned n)
+{
+	struct hmm_space *space = pool->engine->space;
+	unsigned want = HMM__MIN(n, HMM__GROUP);
+	uint32_t first;
+
+	while (want && !hmm__credit_take(space, (uint64_t)want * pool->weight))
+		want /= 2;
+	if (!want)
+		return 0;
+	first = want > 1 ? hmm__slotmap_take_run(&pool->map, HMM__EMPTY, want) : HMM__NO_SLOT;
+	if (first == HMM__NO_SLOT) {
+		hmm__credit_put(space, (uint64_t)(want - 1) * pool->weight);
+		want = 1;
+		first = hmm__slotmap_take(&pool->map, HMM__EMPTY);
+		assert(first != HMM__NO_SLOT);
+	}
+	for (unsigned k = 0; k < want; k++) {
+		it[k].slot = first + k;
+		it[k].run = k ? 0 : (uint16_t)want;
+		it[k].keep = 1; /* to be filled */
+	}
+	return want;
+}
+
+/* Frames and slots for as many items as can be had; the others are let go. */
+static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
+{
+	struct hmm_space *space = region->space;
+	unsigned i = 0, got;
+
+	hmm__lock(&space->lock);
+	while (i < b->n) {
+		if (!grant && (i == COPY_MOST || !hmm__credit_take(space, region->weight)))
+			break; /* the frame at the address; its contents pass through a slot */
+		got = take_run(region->pool, &b->items[i], grant ? b->n - i : 1);
+		if (!got)
+			got = take_empty_run(region->pool, &b->items[i], grant ? b->n - i : 1);
+		if (!got) {
+			if (!grant)
+				hmm__credit_put(space, region->weight);
+			break;
+		}
+		i += got;
+	}
+	for (unsigned k = 0; k < i; k++) {
+		struct hmm__item *it = &b->items[k];
+		enum hmm_access access = it->asked ? HMM_ACCESS_READ : HMM_ACCESS_PREFETCH;
+		uint64_t id = hmm__page_id(region, it->page);
+
+		hmm__policy_miss(space->policy, id, access);
+		it->frame = hmm__frame_take(space, region, it->page);
+		space->resident += region->weight;
+		hmm__policy_inserted(space->policy, it->frame, id, region->id, access);
+	}
+	hmm__unlock(&space->lock);
+	unclaim(b, i);
+}
+
+/* Put right what failed before it was mapped: frame, slot and claim.  filled: is there a frame behind the slot? */
+static void undo(struct hmm_region *region, struct hmm__item *it, bool grant, bool filled)
+{
+	struct hmm_space *space = region->space;
+
+	hmm__lock(&space->lock);
+	hmm__policy_removed(space->policy, it->frame, hmm__page_id(region, it->page), HMM_REMOVED_FAILED);
+	hmm__frame_put(space, it->frame);
+	space->resident -= region->weight;
+	if (filled)
+		hmm__slot_put_populated(region->pool, it->slot);
+	else
+		hmm__slotmap_put(&region->pool->map, HMM__EMPTY, it->slot);
+	if (!grant)
+		hmm__credit_put(space, region->weight);
+	if (!filled)
+		hmm__credit_put(space, region->weight);
+	hmm__unlock(&space->lock);
+	let_go(it);
+	it->frame = HMM__NO_FRAME;
+}
+
+static void fill(struct hmm_region *region, struct hmm__batch *b, bool grant)
+{
+	for (unsigned i = 0, n; i < b->n; i += n) {
+		struct hmm__item *it = &b->items[i];
+
+		n = it->run;
+		if (!it->keep)
+			continue;
+		if (!region->engine->ops->fill(region->engine->backend, hmm__slot_address(region->pool, it->slot),
+		                               (size_t)n << region->shift))
+			continue;
+		for (unsigned k = 0; k < n; k++)
+			undo(region, &it[k], grant, false);
+	}
+}
+
+/* Stores want their pieces by offset; swap slots of neighbours need not be in order. */
+static void sort_vecs(struct hmm__batch *b, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++) {
+		struct hmm_store_vec v = b->vecs[i];
+		uint16_t o = b->order[i];
+		unsigned k = i;
+
+		for (; k > 0 && b->vecs[k - 1].offset > v.offset; k--) {
+			b->vecs[k] = b->vecs[k - 1];
+			b->order[k] = b->order[k - 1];
+		}
+		b->vecs[k] = v;
+		b->order[k] = o;
+	}
+}
+
+/* Read all that still have a frame.  Contents of a run from a file make one vector; swap slots one each. */
+static void read_all(struct hmm_region *region, struct hmm__batch *b, bool grant)
+{
+	struct hmm_space *space = region->space;
+	enum hmm__source source = hmm__source_of(region, b->items[0].word);
+	uint64_t start = hmm__now_ns(), ns;
+	unsigned n = 0, pages = 0;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		if (it->frame == HMM__NO_FRAME || hmm__source_of(region, it->word) != source)
+			continue;
+		b->order[n] = (uint16_t)i;
+		b->vecs[n++] = hmm__source_vec(region, it->page, source, hmm__slot_address(region->pool, it->slot));
+	}
+	if (n) {
+		sort_vecs(b, n);
+		hmm__store_read(hmm__source_store(region, source), b->vecs, n);
+		ns = hmm__now_ns() - start;
+		hmm__add(&space->count.load_ns, ns);
+		hmm__keep_loaded(space, ns, n);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (b->vecs[i].error)
+			undo(region, &b->items[b->order[i]], grant, true);
+		else
+			pages++;
+	}
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		if (it->frame != HMM__NO_FRAME && hmm__source_of(region, it->word) != source)
+			undo(region, it, grant, true); /* the other store: its turn comes with its own fault */
+	}
+	hmm__add(&space->count.bytes_read, (uint64_t)pages << region->shift);
+	if (b->items[0].asked && b->items[0].frame != HMM__NO_FRAME) {
+		hmm__add(&space->count.loads, 1);
+		pages--;
+	}
+	hmm__add(&space->count.prefetches, pages);
+}
+
+static void finish(struct hmm_region *region, struct hmm__item *it, const struct hmm__install *in, bool grant,
+                   bool done)
+{
+	struct hmm_space *space = region->space;
+	hmm__word *word = &region->words[it->page];
+	uint64_t w = atomic_load(word);
+
+	if (!done) {
+		undo(region, it, grant, true);
+		return;
+	}
+	hmm__lock(&space->lock);
+	if (grant)
+		hmm__slotmap_put(&region->pool->map, HMM__EMPTY, it->slot);
+	else
+		hmm__slot_put_populated(region->pool, it->slot);
+	hmm__unlock(&space->lock);
+	while (!hmm__word_cas(word, &w, hmm__word_with_frame(w, it->frame)))
+		;
+	hmm__page_leave(region, it->page, HMM__MAPPED, 0, in->dirtied ? HMM__DIRTY : it->asked ? 0 : HMM__AHEAD);
+}
+
+static int64_t map_all(struct hmm_region *region, struct hmm__batch *b, bool grant)
+{
+	int64_t total = 0;
+
+	for (unsigned i = 0, n; i < b->n; i += n) {
+		struct hmm__item *it = &b->items[i];
+		struct hmm__install in = { .region = region, .page = it->page, .clean = true, .grant = grant };
+
+		n = 1;
+		if (it->frame == HMM__NO_FRAME)
+			continue;
+		while (i + n < b->n && it[n].frame != HMM__NO_FRAME && it[n].slot == it->slot + n)
+			n++;
+		in.npages = n;
+		in.slot = hmm__slot_address(region->pool, it->slot);
+		hmm__install(&in);
+		for (unsigned k = 0; k < n; k++)
+			finish(region, &it[k], &in, grant, k < in.done);
+		total += in.done;
+	}
+	return total;
+}
+
+static bool frames_for(struct hmm_space *space, uint64_t n)
+{
+	bool yes;
+
+	hmm__lock(&space->lock);
+	yes = hmm__frames_free(space) >= n + space->low_water;
+	hmm__unlock(&space->lock);
+	return yes;
+}
+
+int64_t hmm__load_run(struct hmm_region *region, uint64_t page, uint64_t n, bool asked)
+{
+	struct hmm_space *space = region->space;
+	bool grant = hmm__can_grant(region);
+	struct hmm__batch *b;
+	int64_t total = 0;
+
+	/* At most a quarter of the budget may be in flight for what may never be used. */
+	n = HMM__MIN(n, HMM__MAX(space->budget / 4 / region->weight, (uint64_t)1));
+	if (!frames_for(space, n * region->weight))
+		hmm__reclaim(space, n * region->weight);
+	hmm__lock(&space->lock);
+	b = hmm__batch_get(space);
+	hmm__unlock(&space->lock);
+	if (!b)
+		return 0;
+	claim(region, b, page, n, asked);
+	if (b->n)
+		account(region, b, grant);
+	if (b->n) {
+		fill(region, b, grant);
+		read_all(region, b, grant);
+		total = map_all(region, b, grant);
+		if (asked && hmm__word_state(atomic_load(&region->words[page])) == HMM__LOADING)
+			total = 0;
+	}
+	hmm__lock(&space->lock);
+	hmm__batch_put(space, b);
+	hmm__unlock(&space->lock);
+	return total;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * call.h - entering the heart by a call: signals blocked, the region held, the arguments checked
+ */
+#ifndef HMM_VM_CALL_H
+#define HMM_VM_CALL_H
+
+#include <signal.h>
+
+#include "lib/vm/vm.h"
+
+struct hmm__call {
+	struct hmm_region *region; /* held, or NULL */
+	struct hmm_space *space;   /* held, or NULL */
+	sigset_t mask;
+};
+
+/* -EINVAL for NULL, -ENOENT for a region that is going. */
+int hmm__call_begin(struct hmm__call *call, struct hmm_region *region);
+/* The same, and turn a range into pages: -EINVAL (misaligned, length 0), -ENOMEM (not all of it is the region's). */
+int hmm__call_range(struct hmm__call *call, struct hmm_region *region, const void *address, size_t length,
+                    uint64_t *ret_page, uint64_t *ret_npages);
+void hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space);
+void hmm__call_end(struct hmm__call *call);
+
+/* sync.c */
+int hmm__sync_pages(struct hmm_region *region, uint64_t page, uint64_t npages);
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * discard.c - drop pages unsaved: DONTNEED, unmapping, and what the application did behind our back
+ *
+ * D1  A page is claimed (EVICTING) before anything is dropped; who is busy with it, or writes it, is waited for.
+ * D2  Frames count as free only after the kernel has them back: where a whole range is unmapped, all its pages are
+ *     claimed first, then the range is detached, then the books are settled.
+ */
+#include <errno.h>
+#include <sched.h>
+
+#include "lib/vm/batch.h"
+
+static void forget_swap(struct hmm_region *region, uint64_t page, uint64_t w)
+{
+	if (w & HMM__STORED)
+		hmm__swap_free(region->space, atomic_load(&region->slots[page]), region->weight);
+}
+
+/* Under the lock. */
+static void settle_locked(struct hmm_space *space, struct hmm_region *region, uint64_t page, uint64_t w,
+                          enum hmm_removed why)
+{
+	uint32_t number = hmm__word_frame(w);
+
+	space->resident -= region->weight;
+	hmm__credit_put(space, region->weight);
+	if (hmm__word_held(w))
+		space->held_back -= region->weight;
+	hmm__policy_removed(space->policy, number, hmm__page_id(region, page), why);
+	hmm__frame_put(space, number);
+}
+
+static void settle_mapped(struct hmm_region *region, uint64_t page, enum hmm_removed why)
+{
+	struct hmm_space *space = region->space;
+	uint64_t w = atomic_load(&region->words[page]);
+
+	hmm__lock(&space->lock);
+	settle_locked(space, region, page, w, why);
+	hmm__unlock(&space->lock);
+	forget_swap(region, page, w);
+	hmm__page_leave_absent(region, page, HMM__STORED, 0);
+	hmm__add(&space->count.discards, 1);
+}
+
+void hmm__page_lost(struct hmm_region *region, uint64_t page)
+{
+	settle_mapped(region, page, HMM_REMOVED_DISCARDED);
+	hmm__frames_changed(region->space);
+}
+
+/* From the window: the slot is free again.  False if another thread was first. */
+static bool drop_available(struct hmm_region *region, uint64_t page, uint64_t w)
+{
+	struct hmm_space *space = region->space;
+	uint32_t number = hmm__word_frame(w);
+	struct hmm__frame *f = &space->frames[number];
+
+	hmm__lock(&space->lock);
+	if (!hmm__word_cas(&region->words[page], &w, hmm__word_with_state(w, HMM__EVICTING))) {
+		hmm__unlock(&space->lock);
+		return false;
+	}
+	hmm__available_remove(space, number);
+	hmm__slot_put_populated(region->pool, f->slot);
+	hmm__policy_removed(space->policy, number, hmm__page_id(region, page), HMM_REMOVED_DISCARDED);
+	hmm__frame_put(space, number);
+	hmm__unlock(&space->lock);
+	forget_swap(region, page, w);
+	hmm__page_leave_absent(region, page, HMM__STORED, 0);
+	return true;
+}
+
+static bool drop_absent(struct hmm_region *region, uint64_t page, uint64_t w)
+{
+	if (!(w & (HMM__STORED | HMM__POISONED)))
+		return true;
+	if (!hmm__word_cas(&region->words[page], &w, hmm__word_with_state(w, HMM__EVICTING)))
+		return false;
+	if (w & HMM__POISONED)
+		region->engine->ops->poison(region->engine->backend, hmm__page_address(region, page),
+		                            (size_t)1 << region->shift, 0);
+	forget_swap(region, page, w);
+	hmm__page_leave_absent(region, page, HMM__STORED | HMM__POISONED, 0);
+	return true;
+}
+
+/* Deal with a page that is not mapped, or claim it if it is.  True: claimed. */
+static bool claim(struct hmm_region *region, uint64_t page)
+{
+	hmm__word *word = &region->words[page];
+
+	for (;;) {
+		uint64_t w = atomic_load(word);
+
+		if (hmm__word_busy(w) || hmm__word_state(w) == HMM__LAUNDRY || (w & HMM__WRITEBACK)) {
+			hmm__page_wait(region, word, w);
+			continue;
+		}
+		switch (hmm__word_state(w)) {
+		case HMM__ABSENT:
+			if (drop_absent(region, page, w))
+				return false;
+			break;
+		case HMM__AVAILABLE:
+			if (drop_available(region, page, w))
+				return false;
+			break;
+		default:
+			if (hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__EVICTING)))
+				return true;
+			break;
+		}
+	}
+}
+
+/* The range stays mapped: claim, drop and settle a batch at a time. */
+static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end)
+{
+	struct hmm_space *space = region->space;
+	struct hmm__engine *engine = region->engine;
+	struct hmm__batch *b;
+
+	for (;;) {
+		hmm__lock(&space->lock);
+		b = hmm__batch_get(space);
+		hmm__unlock(&space->lock);
+		if (b)
+			break;
+		sched_yield(); /* all batches are in use: their users need no lock of ours */
+	}
+	while (page < end) {
+		unsigned n = 0;
+
+		for (; n < HMM__BATCH_MAX && (page = hmm__page_next_touched(region, page)) < end; page++) {
+			if (!claim(region, page))
+				continue;
+			b->items[n].page = page;
+			b->unmaps[n++] = (struct hmm_unmap){ .address = hmm__page_address(region, page),
+				                             .length = (size_t)1 << region->shift };
+		}
+		if (n)
+			engine->ops->unmap(engine->backend, b->unmaps, n);
+		for (unsigned i = 0; i < n; i++)
+			settle_mapped(region, b->items[i].page, HMM_REMOVED_DISCARDED);
+	}
+	hmm__lock(&space->lock);
+	hmm__batch_put(space, b);
+	hmm__unlock(&space->lock);
+	hmm__frames_changed(space);
+	return 0;
+}
+
+int hmm__discard(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm__discard how)
+{
+	uint64_t end = page + npages, first = page;
+	int r = 0;
+
+	if (how == HMM__DISCARD_RANGE)
+		return discard_range(region, page, end);
+	for (; (page = hmm__page_next_touched(region, page)) < end; page++)
+		claim(region, page);
+	if (how == HMM__DISCARD_UNMAP)
+		r = region->engine->ops->detach(region->engine->backend, hmm__page_address(region, first),
+		                                (size_t)npages << region->shift);
+	for (page = first; (page = hmm__page_next_touched(region, page)) < end; page++) {
+		if (hmm__word_state(atomic_load(&region->words[page])) == HMM__EVICTING)
+			settle_mapped(region, page, HMM_REMOVED_UNMAPPED);
+	}
+	hmm__frames_changed(region->space);
+	return r;
+}

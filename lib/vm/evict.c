@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * evict.c - take a batch of pages from the application: unmap all of them in few system calls, then settle each
+ *
+ * Items come EVICTING, owned by the caller, and leave ABSENT, AVAILABLE, LAUNDRY (then launder.c writes them) or, if
+ * they could not be taken, MAPPED again.
+ *
+ * E1  A clean page is write-protected, so its contents can't change while it is copied or dropped.
+ * E2  A dirty page is granted to the window (nobody can touch it there), or where that can't be, write-protected
+ *     first, then copied to the window and dropped.
+ * E3  Whatever the kernel refuses (EBUSY: held by I/O; EAGAIN) puts the page back as it was, and the policy is told.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/vm/batch.h"
+#include "lib/vm/load.h"
+
+/* From this length on a run is better granted than dropped: its TLB flush is one for all of it. */
+#define GRANT_RUN 33u
+
+static int compare(const struct hmm__item *a, const struct hmm__item *b)
+{
+	if (a->region != b->region)
+		return a->region < b->region ? -1 : 1;
+	return a->page < b->page ? -1 : a->page > b->page;
+}
+
+/* Shell sort: no allocation, no recursion, quick enough for 256 items. */
+void hmm__batch_sort(struct hmm__batch *b)
+{
+	static const unsigned gaps[] = { 57, 23, 10, 4, 1 };
+
+	for (unsigned g = 0; g < HMM__ARRAY_SIZE(gaps); g++) {
+		unsigned gap = gaps[g];
+
+		for (unsigned i = gap; i < b->n; i++) {
+			struct hmm__item it = b->items[i];
+			unsigned k = i;
+
+			for (; k >= gap && compare(&b->items[k - gap], &it) > 0; k -= gap)
+				b->items[k] = b->items[k - gap];
+			b->items[k] = it;
+		}
+	}
+}
+
+static bool keeps(const struct hmm__item *it)
+{
+	return it->fate == HMM__FATE_KEEP || it->fate == HMM__FATE_SAVE;
+}
+
+/* Items i .. i + n - 1 are neighbours in one region with one fate. */
+static unsigned run_length(const struct hmm__batch *b, unsigned i)
+{
+	unsigned n = 1;
+
+	while (i + n < b->n && n < HMM__GROUP && b->items[i + n].region == b->items[i].region &&
+	       b->items[i + n].page == b->items[i].page + n && b->items[i + n].fate == b->items[i].fate)
+		n++;
+	return n;
+}
+
+static void choose_fates(struct hmm__batch *b, bool keep)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		it->slot = HMM__NO_SLOT;
+		it->grant = 0;
+		it->keep = 0;
+		it->error = 0;
+		it->run = 1;
+		it->weight = (uint16_t)it->region->weight;
+		if (it->word & HMM__FREE)
+			it->fate = HMM__FATE_DISCARD;
+		else if (it->word & HMM__DIRTY)
+			it->fate = HMM__FATE_SAVE;
+		else
+			it->fate = keep ? HMM__FATE_KEEP : HMM__FATE_DROP;
+	}
+	/* Long clean runs and large pages are granted, kept or not: the price is the same. */
+	for (unsigned i = 0, n; i < b->n; i += n) {
+		struct hmm__item *it = &b->items[i];
+
+		n = run_length(b, i);
+		if (it->fate == HMM__FATE_DROP && hmm__can_grant(it->region) && n * it->region->weight >= GRANT_RUN) {
+			for (unsigned k = 0; k < n; k++)
+				b->items[i + k].fate = HMM__FATE_KEEP;
+		}
+	}
+}
+
+/* Under the space's lock.  Empty slots for a run that is granted; adjacent if possible. */
+static bool slots_for_grant(struct hmm__item *it, unsigned n)
+{
+	struct hmm__pool *pool = it->region->pool;
+	uint32_t first = n > 1 ? hmm__slotmap_take_run(&pool->map, HMM__EMPTY, n) : HMM__NO_SLOT;
+
+	for (unsigned k = 0; k < n; k++) {
+		it[k].slot = first != HMM__NO_SLOT ? first + k : hmm__slotmap_take(&pool->map, HMM__EMPTY);
+		assert(it[k].slot != HMM__NO_SLOT); /* there are more slots than frames */
+		it[k].grant = 1;
+		it[k].run = first != HMM__NO_SLOT ? (k ? 0 : (uint16_t)n) : 1;
+	}
+	return true;
+}
+
+/* Under the space's lock.  Populated slots for what is copied; without one a clean page is dropped, a dirty one stays. */
+static void slots_for_copy(struct hmm__item *it, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++) {
+		it[k].slot = hmm__slot_take_populated(it->region->pool);
+		if (it[k].slot != HMM__NO_SLOT)
+			continue;
+		it[k].keep = it[k].fate == HMM__FATE_KEEP;
+		it[k].fate = it[k].keep ? HMM__FATE_DROP : HMM__FATE_RETURN;
+	}
+}
+
+static void take_slots(struct hmm_space *space, struct hmm__batch *b)
+{
+	hmm__lock(&space->lock);
+	for (unsigned i = 0, n; i < b->n; i += n) {
+		struct hmm__item *it = &b->items[i];
+
+		n = run_length(b, i);
+		if (!keeps(it))
+			continue;
+		if (hmm__can_grant(it->region) &&
+		    (it->fate == HMM__FATE_SAVE || n * it->region->weight >= GRANT_RUN))
+			slots_for_grant(it, n);
+		else
+			slots_for_copy(it, n);
+	}
+	hmm__unlock(&space->lock);
+}
+
+/*
+ * What found no populated slot gets one made from a credit, as far as there are any: dirty pages always, for they can't
+ * be copied out otherwise; clean ones while the available list is still growing, and never more than half
+ * of the batch, so that a pass frees more than it takes.
+ */
+static void find_more_slots(struct hmm_space *space, struct hmm__batch *b)
+{
+	unsigned grow = space->available < space->available_target ? b->n / 2 : 0;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		if (it->fate != HMM__FATE_RETURN && !(it->keep && grow))
+			continue;
+		it->slot = hmm__bounce_get(it->region->pool);
+		if (it->slot == HMM__NO_SLOT)
+			break;
+		grow -= it->keep;
+		it->fate = it->keep ? HMM__FATE_KEEP : HMM__FATE_SAVE;
+	}
+}
+
+static void protect_dirty(struct hmm__batch *b)
+{
+	for (unsigned i = 0; i < b->n;) {
+		struct hmm__item *it = &b->items[i];
+		struct hmm_span span;
+		unsigned n = 1;
+		int r;
+
+		if (it->fate != HMM__FATE_SAVE || it->grant) {
+			i++;
+			continue;
+		}
+		while (i + n < b->n && it[n].region == it->region && it[n].page == it->page + n &&
+		       it[n].fate == HMM__FATE_SAVE && !it[n].grant)
+			n++;
+		span = (struct hmm_span){ hmm__page_address(it->region, it->page), (size_t)n << it->region->shift };
+		r = it->region->engine->ops->write_protect(it->region->engine->backend, &span, 1, 1);
+		for (unsigned k = 0; r && k < n; k++)
+			it[k].fate = r == -ENOENT ? HMM__FATE_LOST : HMM__FATE_RETURN;
+		i += n;
+	}
+}
+
+/* One unmap call for all items of one engine. */
+static void unmap_engine(struct hmm__batch *b, struct hmm__engine *engine)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+		struct hmm_unmap *u = &b->unmaps[n];
+
+		if (it->region->engine != engine || !it->run || it->fate == HMM__FATE_RETURN ||
+		    it->fate == HMM__FATE_LOST)
+			continue;
+		u->address = hmm__page_address(it->region, it->page);
+		u->slot = keeps(it) ? hmm__slot_address(it->region->pool, it->slot) : NULL;
+		u->length = (size_t)it->run << it->region->shift;
+		u->flags = !keeps(it) ? 0 : it->grant ? HMM_UNMAP_GRANT : HMM_UNMAP_COPY;
+		n++;
+	}
+	if (!n)
+		return;
+	engine->ops->unmap(engine->backend, b->unmaps, n);
+	n = 0;
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+		struct hmm_unmap *u = &b->unmaps[n];
+
+		if (it->region->engine != engine || !it->run || it->fate == HMM__FATE_RETURN ||
+		    it->fate == HMM__FATE_LOST)
+			continue;
+		for (unsigned k = 0, run = it->run; k < run; k++)
+			it[k].error = k < u->done >> it->region->shift ? 0 : u->error;
+		n++;
+	}
+}
+
+static void settle_errors(struct hmm__batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		if (!it->error)
+			continue;
+		if (it->error == -EBUSY) {
+			hmm__add(&it->region->space->count.busy, 1);
+			/* shared with a forked child: it will not become ours alone soon */
+			if (it->region->flags & HMM_REGION_COPY_ON_FORK)
+				atomic_store(&it->region->no_grant, 1);
+		}
+		it->fate = it->error == -ENOENT ? HMM__FATE_LOST : HMM__FATE_RETURN;
+	}
+}
+
+static bool all_zero(const struct hmm__item *it)
+{
+	const uint64_t *w = (const void *)hmm__slot_address(it->region->pool, it->slot);
+	size_t n = ((size_t)1 << it->region->shift) / sizeof(*w);
+
+	if (w[0] || w[n - 1])
+		return false;
+	return !memcmp(w, w + 1, (n - 1) * sizeof(*w));
+}
+
+/* Zero pages of anonymous memory need no store.  The old swap slot, if any, is freed by the caller. */
+static void find_zeros(struct hmm__batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		it->swap = 0;
+		if (it->fate != HMM__FATE_SAVE || it->region->store || !all_zero(it))
+			continue;
+		it->fate = HMM__FATE_KEEP;
+		it->swap = it->word & HMM__STORED ? atomic_load(&it->region->slots[it->page]) : 0;
+		it->word &= ~HMM__STORED;
+		it->word |= HMM__FREE; /* tells settle() to clear STORED and DIRTY */
+		hmm__add(&it->region->space->count.zero_drops, 1);
+	}
+}
+
+static void gone(struct hmm_space *space, struct hmm__item *it, uint64_t clear)
+{
+	space->resident -= it->region->weight;
+	hmm__credit_put(space, it->region->weight);
+	if (it->fate == HMM__FATE_DROP)
+		hmm__policy_evicted(space->policy, it->frame, hmm__page_id(it->region, it->page));
+	else
+		hmm__policy_removed(space->policy, it->frame, hmm__page_id(it->region, it->page),
+		                    HMM_REMOVED_DISCARDED);
+	hmm__frame_put(space, it->frame);
+	hmm__page_leave_absent(it->region, it->page, clear, 0);
+}
+
+static void to_window(struct hmm_space *space, struct hmm__item *it)
+{
+	space->resident -= it->region->weight;
+	if (!it->grant)
+		hmm__credit_put(space, it->region->weight);
+	space->frames[it->frame].slot = it->slot;
+	if (it->fate == HMM__FATE_KEEP) {
+		hmm__available_add(space, it->frame);
+		hmm__page_leave(it->region, it->page, HMM__AVAILABLE,
+		                it->word & HMM__FREE ? HMM__STORED | HMM__DIRTY : 0, 0);
+		return;
+	}
+	space->frames[it->frame].slot_refs = 1;
+	space->laundry += it->region->weight;
+	hmm__page_leave(it->region, it->page, HMM__LAUNDRY, 0, HMM__WRITEBACK);
+}
+
+static void returned(struct hmm_space *space, struct hmm__item *it)
+{
+	if (it->slot != HMM__NO_SLOT && it->grant)
+		hmm__slotmap_put(&it->region->pool->map, HMM__EMPTY, it->slot);
+	else if (it->slot != HMM__NO_SLOT)
+		hmm__slot_put_populated(it->region->pool, it->slot);
+	if (it->fate == HMM__FATE_LOST) {
+		it->swap = it->word & HMM__STORED ? atomic_load(&it->region->slots[it->page]) : 0;
+		gone(space, it, HMM__STORED);
+		return;
+	}
+	hmm__frame_stays(space, it->frame, it->error == -EBUSY ? HMM_REJECT_BUSY : HMM_REJECT_RACED);
+	hmm__page_leave(it->region, it->page, HMM__MAPPED, 0, 0);
+}
+
+/* Every item gets its new state; those to be written stay in the batch.  Returns frames that became free. */
+static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
+{
+	unsigned save = 0, kept = 0;
+	int64_t freed = 0, evicted = 0;
+
+	hmm__lock(&space->lock);
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		switch (it->fate) {
+		case HMM__FATE_DISCARD:
+			it->swap = it->word & HMM__STORED ? atomic_load(&it->region->slots[it->page]) : 0;
+			hmm__add(&space->count.discards, 1);
+			freed += it->region->weight;
+			gone(space, it, HMM__STORED);
+			break;
+		case HMM__FATE_DROP:
+			freed += it->region->weight;
+			evicted++;
+			gone(space, it, 0);
+			break;
+		case HMM__FATE_KEEP:
+		case HMM__FATE_SAVE:
+			evicted++;
+			kept++;
+			to_window(space, it);
+			break;
+		default:
+			returned(space, it);
+			break;
+		}
+	}
+	hmm__unlock(&space->lock);
+	hmm__add(&space->count.evictions, (uint64_t)evicted);
+	hmm__keep_evicted(space, kept);
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		if (it->swap)
+			hmm__swap_free(space, it->swap, it->weight);
+		if (it->fate == HMM__FATE_SAVE)
+			b->items[save++] = *it;
+	}
+	b->n = save;
+	return freed;
+}
+
+int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
+{
+	int64_t freed;
+	int r;
+
+	if (!b->n)
+		return 0;
+	hmm__batch_sort(b);
+	choose_fates(b, keep);
+	take_slots(space, b);
+	find_more_slots(space, b);
+	protect_dirty(b);
+	for (unsigned e = 0; e < 2; e++)
+		unmap_engine(b, &space->engines[e]);
+	settle_errors(b);
+	find_zeros(b);
+	freed = settle(space, b);
+	if (freed)
+		hmm__frames_changed(space);
+	r = hmm__launder(space, b);
+	return freed || !r ? freed : r;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault.c - one access that trapped, or one page that a call needs: decide by the page word what has to happen
+ *
+ * The same code for both deliveries.  A pager thread never waits for a page that another thread is busy with: it
+ * marks the page and goes on, and who is busy wakes the accessor in the kernel (HMM__WAITERS).
+ */
+#include <errno.h>
+#include <sched.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/futex.h"
+#include "lib/vm/load.h"
+
+#define SAMPLE_MASK 15
+
+struct want {
+	struct hmm_region *region;
+	uint64_t page;
+	enum hmm_access access;
+	bool write;
+	bool trap;  /* an access trapped; else a call asks */
+	bool defer; /* don't wait for others */
+};
+
+static int take(struct want *k, uint64_t w)
+{
+	struct hmm_region *region = k->region;
+
+	if (hmm__word_state(w) != HMM__ABSENT)
+		return hmm__rescue(region, k->page, w, k->access, k->write);
+	if (!hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w & ~HMM__POISONED, HMM__LOADING)))
+		return HMM__AGAIN;
+	if (w & HMM__POISONED)
+		region->engine->ops->poison(region->engine->backend, hmm__page_address(region, k->page),
+		                            (size_t)1 << region->shift, 0);
+	return hmm__load(region, k->page, k->access, k->write);
+}
+
+/* The first write to a clean page: dirty before the write can happen (P4), then let it through. */
+static int first_write(struct want *k, uint64_t w)
+{
+	struct hmm_region *region = k->region;
+	struct hmm_span span = { hmm__page_address(region, k->page), (size_t)1 << region->shift };
+	int r;
+
+	if (!hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w, HMM__LOADING)))
+		return HMM__AGAIN;
+	r = region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
+	hmm__page_leave(region, k->page, HMM__MAPPED, r ? 0 : HMM__FREE | HMM__AHEAD, r ? 0 : HMM__DIRTY);
+	hmm__add(&region->space->count.faults_protect, 1);
+	return r == -ENOENT || r == -EAGAIN ? HMM__AGAIN : r;
+}
+
+/*
+ * A trap on a page that our books call mapped and accessible.  Nearly always another thread has resolved it since.  But
+ * the application may have dropped the page itself (madvise(MADV_DONTNEED) on a region's memory): then its contents are
+ * gone as it wished, and the page is absent.
+ */
+static int stale(struct want *k, uint64_t w)
+{
+	struct hmm_region *region = k->region;
+	uint8_t bits = 0;
+	void *address = hmm__page_address(region, k->page);
+
+	hmm__add(&region->space->count.faults_stale, 1);
+	if (region->engine->ops->harvest(region->engine->backend, address, 1, &bits) || bits & HMM_HARVEST_PRESENT) {
+		if ((w & HMM__DIRTY) && k->write && bits && !(bits & HMM_HARVEST_WRITABLE))
+			return first_write(k, w);
+		if (region->engine->delivery == HMM_DELIVERY_THREAD)
+			region->engine->ops->wake(region->engine->backend, address, (size_t)1 << region->shift);
+		return 0;
+	}
+	if (hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w, HMM__EVICTING)))
+		hmm__page_lost(region, k->page);
+	return HMM__AGAIN;
+}
+
+static int present(struct want *k, uint64_t w)
+{
+	if (k->write && !(w & HMM__DIRTY))
+		return first_write(k, w);
+	return k->trap ? stale(k, w) : 0;
+}
+
+/* Another thread is busy with the page: wait for it, or have it wake the accessor. */
+static int busy(struct want *k, uint64_t w)
+{
+	hmm__word *word = &k->region->words[k->page];
+
+	if (!k->defer) {
+		hmm__page_wait(k->region, word, w);
+		return HMM__AGAIN;
+	}
+	if (!(w & HMM__WAITERS) && !hmm__word_cas(word, &w, w | HMM__WAITERS))
+		return HMM__AGAIN;
+	hmm__add(&k->region->space->count.waits, 1);
+	return -EAGAIN;
+}
+
+static int resolve(struct want *k)
+{
+	int r = HMM__AGAIN;
+
+	while (r == HMM__AGAIN) {
+		uint64_t w = atomic_load_explicit(&k->region->words[k->page], memory_order_acquire);
+
+		switch (hmm__word_state(w)) {
+		case HMM__MAPPED:
+			r = present(k, w);
+			break;
+		case HMM__LOADING:
+		case HMM__EVICTING:
+			r = busy(k, w);
+			break;
+		default:
+			r = take(k, w);
+			break;
+		}
+		if (r == -EAGAIN && !k->defer) {
+			r = HMM__AGAIN; /* the address space is changing: an event is being read by another thread */
+			sched_yield();
+		}
+	}
+	return r;
+}
+
+/*
+ * The page can't be had.  Inline, the handler passes the signal on.  Under thread delivery the page is poisoned,
+ * which makes the kernel raise it, or fail the system call; for a while, so that the program may try again.
+ */
+static int failed(struct hmm_region *region, uint64_t page, int error)
+{
+	struct hmm__engine *engine = region->engine;
+	hmm__word *word = &region->words[page];
+	uint64_t w = atomic_load(word);
+
+	hmm__add(&region->space->count.faults_failed, 1);
+	if (error == -ENOMEM)
+		hmm__event(region->space, HMM_EVENT_NO_FRAME, region, page, 1, error, NULL);
+	if (engine->delivery != HMM_DELIVERY_THREAD || !(engine->caps & HMM_BACKEND_POISON))
+		return error;
+	if (hmm__word_state(w) != HMM__ABSENT || !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
+		return error; /* in the window, or somebody else tries: the signal is sent directly */
+	engine->ops->poison(engine->backend, hmm__page_address(region, page), (size_t)1 << region->shift, 1);
+	hmm__page_leave_absent(region, page, 0, HMM__POISONED);
+	hmm__poison_add(region, page);
+	engine->ops->wake(engine->backend, hmm__page_address(region, page), (size_t)1 << region->shift);
+	return 0;
+}
+
+static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault_access access)
+{
+	struct hmm_space *space = region->space;
+	struct want k = { .region = region, .page = (address - (uintptr_t)region->base) >> region->shift, .trap = true };
+	uint64_t w = atomic_load_explicit(&region->words[k.page], memory_order_relaxed);
+	bool inline_ = region->engine->delivery == HMM_DELIVERY_INLINE;
+	uint64_t n = atomic_fetch_add_explicit(inline_ ? &space->count.faults_inline : &space->count.faults_thread, 1,
+	                                       memory_order_relaxed);
+	uint64_t start = n & SAMPLE_MASK ? 0 : hmm__now_ns();
+	int r;
+
+	/* Unknown: a trap on a page that is there can only be a write. */
+	k.write = access == HMM_FAULT_WRITE || (access == HMM_FAULT_UNKNOWN && hmm__word_state(w) == HMM__MAPPED);
+	k.access = k.write ? HMM_ACCESS_WRITE : HMM_ACCESS_READ;
+	k.defer = !inline_;
+	if (hmm__word_state(w) != HMM__MAPPED)
+		hmm__add(k.write ? &space->count.faults_write : &space->count.faults_read, 1);
+	r = resolve(&k);
+	if (!(n & SAMPLE_MASK))
+		hmm__add(&space->count.fault_ns, (hmm__now_ns() - start) * (SAMPLE_MASK + 1));
+	if (r && r != -EAGAIN && r != -ENOENT)
+		r = failed(region, k.page, r);
+	return r;
+}
+
+int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access)
+{
+	struct hmm_region *region = hmm__region_get(address);
+	int r;
+
+	(void)arg; /* the table knows the regions of all spaces */
+	if (!region)
+		return -ENOENT;
+	r = fault_in(region, address, access);
+	hmm__region_put(region);
+	/* -ENOENT from inside: unmapped meanwhile.  The access will find out by itself. */
+	return r == -ENOENT && region->engine->delivery == HMM_DELIVERY_INLINE ? 0 : r;
+}
+
+int hmm__page_ensure(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write)
+{
+	struct want k = { .region = region, .page = page, .access = access, .write = write };
+
+	return resolve(&k);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork.c - a child gets its own copy of the regions that ask for it, and none of the others
+ *
+ * K1  prepare: the gate of every space is closed and all calls, faults and passes are waited for, so that the child
+ *     inherits consistent books.  Swap contents are copied to a store for the child: the two sides must not
+ *     share slots.
+ * K2  child: what is mapped in a copied region came along by the kernel's copy-on-write, but without its write
+ *     protection, so it counts as dirty.  Windows did not come along: what was available is absent again (it is clean,
+ *     the store has it).  userfaultfd and threads are made anew.
+ * K3  If the child can't be given its copy, the range is unmapped there: an access fails, it never reads zeros.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/futex.h"
+#include "lib/mem/tasks.h"
+#include "lib/store/store.h"
+#include "lib/vm/batch.h"
+
+#define COPY_SLOTS 64u
+
+static struct hmm__lock fork_lock = HMM__LOCK_INIT(HMM__RANK_FORK);
+static _Atomic uint32_t installed;
+static sigset_t fork_mask;
+
+void hmm__gate_wait(struct hmm_space *space)
+{
+	while (atomic_load(&space->gate))
+		hmm__futex_wait(&space->gate, 1, UINT64_MAX);
+}
+
+static bool quiet(struct hmm_space *space)
+{
+	if (atomic_load(&space->inside))
+		return false;
+	for (struct hmm_region *r = space->regions; r; r = r->next) {
+		if (atomic_load(&r->refs))
+			return false;
+	}
+	return true;
+}
+
+/* Close all gates and wait until nobody is inside; returns with the spaces lock held. */
+static void quiesce(void)
+{
+	for (;;) {
+		bool all = true;
+
+		hmm__lock(&hmm__spaces_lock);
+		for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
+			atomic_store(&s->gate, 1);
+			all = all && quiet(s);
+		}
+		if (all)
+			return;
+		hmm__unlock(&hmm__spaces_lock);
+		sched_yield();
+	}
+}
+
+static bool wants_copy(const struct hmm_space *space)
+{
+	for (struct hmm_region *r = space->regions; r; r = r->next) {
+		if (r->flags & HMM_REGION_COPY_ON_FORK)
+			return true;
+	}
+	return false;
+}
+
+static int copy_run(struct hmm_store *from, struct hmm_store *to, uint32_t first, uint32_t n, void *buffer)
+{
+	struct hmm_store_vec v = { .offset = (uint64_t)first << HMM__PAGE_SHIFT_MIN, .data = buffer,
+		                   .length = (size_t)n << HMM__PAGE_SHIFT_MIN };
+	int r = hmm__store_read(from, &v, 1);
+
+	return r ? r : hmm__store_write(to, &v, 1);
+}
+
+static int clone_swap(struct hmm_space *space, struct hmm_store **ret_store)
+{
+	struct hmm_swap_options o = { .size = sizeof(o) };
+	size_t size = (size_t)COPY_SLOTS << HMM__PAGE_SHIFT_MIN;
+	void *buffer = hmm__sparse_alloc(size);
+	struct hmm_store *store;
+	uint32_t cursor = 0, first, n;
+	int r = buffer ? hmm_store_swap(&o, &store) : -ENOMEM;
+
+	if (r) {
+		hmm__sparse_free(buffer, buffer ? size : 0);
+		return r;
+	}
+	while (!r && hmm__slots_next_run(space->swap_slots, &cursor, &first, &n)) {
+		for (; !r && n; n -= HMM__MIN(n, COPY_SLOTS), first += COPY_SLOTS)
+			r = copy_run(space->swap, store, first, HMM__MIN(n, COPY_SLOTS), buffer);
+	}
+	hmm__sparse_free(buffer, size);
+	if (r)
+		hmm_store_put(store);
+	else
+		*ret_store = store;
+	return r;
+}
+
+/* Pages that only the window has: their store refused them.  The child has no window. */
+static int bring_back_refused(struct hmm_space *space)
+{
+	for (struct hmm_region *region = space->regions; region; region = region->next) {
+		if (!(region->flags & HMM_REGION_COPY_ON_FORK))
+			continue;
+		for (uint64_t p = 0; (p = hmm__page_next_touched(region, p)) < region->npages; p++) {
+			uint64_t w = atomic_load(&region->words[p]);
+			int r;
+
+			if (hmm__word_state(w) != HMM__AVAILABLE || !(w & HMM__DIRTY))
+				continue;
+			r = hmm__page_ensure(region, p, HMM_ACCESS_READ, false);
+			if (r)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static void prepare(void)
+{
+	sigset_t mask;
+
+	hmm__signals_block(&mask);
+	hmm__lock(&fork_lock);
+	fork_mask = mask;
+	quiesce();
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
+		s->child_swap = NULL;
+		s->child_error = 0;
+		if (!wants_copy(s))
+			continue;
+		s->child_error = bring_back_refused(s);
+		if (!s->child_error && s->swap_slots)
+			s->child_error = clone_swap(s, &s->child_swap);
+	}
+}
+
+static void open_gates(void)
+{
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
+		atomic_store(&s->gate, 0);
+		hmm__futex_wake(&s->gate, INT32_MAX);
+	}
+	hmm__unlock(&hmm__spaces_lock);
+	hmm__unlock(&fork_lock);
+}
+
+static void parent(void)
+{
+	sigset_t mask = fork_mask;
+
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
+		hmm_store_put(s->child_swap);
+		s->child_swap = NULL;
+	}
+	open_gates();
+	hmm__signals_restore(&mask);
+}
+
+/* Every page that does not live on in the child gives up its frame. */
+static void fix_pages(struct hmm_space *space)
+{
+	uint64_t held = 0;
+
+	for (uint32_t i = 0; i < space->fresh_frame; i++) {
+		struct hmm__frame *f = &space->frames[i];
+		hmm__word *word;
+		uint64_t w;
+
+		if (!f->region)
+			continue;
+		word = &f->region->words[f->page];
+		w = atomic_load(word);
+		f->listed = 0;
+		if (f->region->flags & HMM_REGION_COPY_ON_FORK && hmm__word_state(w) == HMM__MAPPED &&
+		    !space->child_error) {
+			held += f->region->weight;
+			hmm__page_leave(f->region, f->page, HMM__MAPPED, HMM__FREE, HMM__DIRTY);
+			continue;
+		}
+		if (hmm__word_held(w))
+			space->held_back -= f->region->weight;
+		hmm__policy_removed(space->policy, i, hmm__page_id(f->region, f->page), HMM_REMOVED_UNMAPPED);
+		hmm__page_leave_absent(f->region, f->page, 0, 0);
+		hmm__frame_put(space, i);
+	}
+	space->held = space->resident = held;
+	space->available = space->laundry = space->free_slots = 0;
+	space->available_first = space->available_last = HMM__NO_FRAME;
+}
+
+static void fix_pools(struct hmm_space *space)
+{
+	for (unsigned e = 0; e < 2; e++) {
+		for (unsigned o = 0; o < HMM__ORDERS; o++) {
+			struct hmm__pool *pool = &space->engines[e].pools[o];
+
+			if (!pool->base)
+				continue;
+			hmm__slotmap_empty(&pool->map);
+			for (unsigned i = 0; i < HMM__BOUNCES; i++)
+				atomic_store(&pool->bounce[i], HMM__NO_SLOT);
+		}
+	}
+}
+
+static int reopen(struct hmm_space *space)
+{
+	int r = space->child_error;
+
+	for (unsigned e = 0; e < 2; e++) {
+		struct hmm__engine *engine = &space->engines[e];
+
+		if (engine->open) {
+			int re = engine->ops->reopen(engine->backend);
+
+			r = r ? r : re;
+		}
+	}
+	return r;
+}
+
+static void fix_regions(struct hmm_space *space, int error)
+{
+	struct hmm_region *next;
+
+	for (struct hmm_region *region = space->regions; region; region = next) {
+		next = region->next;
+		if (region->flags & HMM_REGION_COPY_ON_FORK && !error)
+			continue;
+		if (region->flags & HMM_REGION_COPY_ON_FORK)
+			region->engine->ops->detach(region->engine->backend, region->base, region->length);
+		atomic_store(&region->dying, 1);
+		(void)!hmm__regions_cut(region, region->base, region->base + region->length, NULL);
+		if (region->prev)
+			region->prev->next = region->next;
+		else
+			space->regions = region->next;
+		if (region->next)
+			region->next->prev = region->prev;
+	}
+}
+
+static void fix_space(struct hmm_space *space)
+{
+	int r;
+
+	if (space->child_swap) {
+		hmm_store_put(space->swap);
+		space->swap = space->child_swap;
+		space->child_swap = NULL;
+	}
+	fix_pages(space);
+	fix_pools(space);
+	r = reopen(space);
+	fix_regions(space, r);
+	if (space->reclaimer_runs)
+		(void)!hmm__reclaimer_start(space);
+}
+
+static void child(void)
+{
+	sigset_t mask = fork_mask;
+
+	hmm__tasks_reset();
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
+		fix_space(s);
+	open_gates();
+	hmm__signals_restore(&mask);
+}
+
+int hmm__fork_init(void)
+{
+	uint32_t none = 0;
+	int r;
+
+	if (!atomic_compare_exchange_strong(&installed, &none, 1))
+		return 0;
+	r = pthread_atfork(prepare, parent, child);
+	if (r)
+		atomic_store(&installed, 0);
+	return -r;
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * frames.c - the books of frames: budget, frame numbers, window slots, the available list
+ *
+ * A frame of the budget is in one of these places, and `held` counts all but the first:
+ *   credit      nobody has it; the kernel gives one when a page is mapped by copy
+ *   mapped      at an application's address (or about to be)
+ *   free slot   behind a window slot that is populated and free (free_slots)
+ *   used slot   behind a slot that holds contents: laundry, available, a transfer
+ * Under the space's lock unless noted.
+ */
+#include <errno.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/futex.h"
+#include "lib/vm/batch.h"
+
+#define RELEASE_BATCH 64u
+
+static void free_stock(struct hmm_space *space)
+{
+	struct hmm__batch *b;
+
+	while ((b = space->free_batch)) {
+		space->free_batch = b->next;
+		hmm__sparse_free(b, sizeof(*b));
+	}
+}
+
+int hmm__frames_init(struct hmm_space *space)
+{
+	space->frames = hmm__sparse_alloc((size_t)space->capacity * sizeof(space->frames[0]));
+	if (!space->frames)
+		return -ENOMEM;
+	space->free_frame = HMM__NO_FRAME;
+	space->available_first = space->available_last = HMM__NO_FRAME;
+	for (unsigned i = 0; i < HMM__BATCHES; i++) {
+		struct hmm__batch *b = hmm__sparse_alloc(sizeof(*b));
+
+		if (!b) {
+			hmm__frames_fini(space);
+			return -ENOMEM;
+		}
+		b->next = space->free_batch;
+		space->free_batch = b;
+	}
+	return 0;
+}
+
+void hmm__frames_fini(struct hmm_space *space)
+{
+	free_stock(space);
+	if (space->frames)
+		hmm__sparse_free(space->frames, (size_t)space->capacity * sizeof(space->frames[0]));
+	space->frames = NULL;
+}
+
+struct hmm__batch *hmm__batch_get(struct hmm_space *space)
+{
+	struct hmm__batch *b = space->free_batch;
+
+	if (b) {
+		space->free_batch = b->next;
+		b->n = 0;
+	}
+	return b;
+}
+
+void hmm__batch_put(struct hmm_space *space, struct hmm__batch *batch)
+{
+	batch->next = space->free_batch;
+	space->free_batch = batch;
+}
+
+uint64_t hmm__frames_free(const struct hmm_space *space)
+{
+	return (space->budget > space->held ? space->budget - space->held : 0) + space->free_slots;
+}
+
+uint32_t hmm__frame_take(struct hmm_space *space, struct hmm_region *region, uint64_t page)
+{
+	uint32_t number = space->free_frame;
+	struct hmm__frame *f;
+
+	if (number != HMM__NO_FRAME) {
+		space->free_frame = space->frames[number].next;
+	} else {
+		assert(space->fresh_frame < space->capacity); /* V1: pages never outnumber frames */
+		number = space->fresh_frame++;
+	}
+	f = &space->frames[number];
+	*f = (struct hmm__frame){ .region = region, .page = page, .slot = HMM__NO_SLOT, .next = HMM__NO_FRAME,
+		                  .prev = HMM__NO_FRAME };
+	return number;
+}
+
+void hmm__frame_put(struct hmm_space *space, uint32_t number)
+{
+	struct hmm__frame *f = &space->frames[number];
+
+	assert(f->region && !f->listed);
+	f->region = NULL;
+	f->next = space->free_frame;
+	space->free_frame = number;
+}
+
+void hmm__frame_stays(struct hmm_space *space, uint32_t number, enum hmm_reject why)
+{
+	if (!space->frames[number].proposed)
+		return;
+	space->frames[number].proposed = 0;
+	hmm__policy_rejected(space->policy, number, why);
+}
+
+bool hmm__credit_take(struct hmm_space *space, uint64_t n)
+{
+	if (space->held + n > space->budget)
+		return false;
+	space->held += n;
+	if (space->held > space->peak_held)
+		space->peak_held = space->held;
+	return true;
+}
+
+void hmm__credit_put(struct hmm_space *space, uint64_t n)
+{
+	assert(space->held >= n);
+	space->held -= n;
+}
+
+uint32_t hmm__slot_take_populated(struct hmm__pool *pool)
+{
+	uint32_t slot = hmm__slotmap_take(&pool->map, HMM__POPULATED);
+
+	if (slot != HMM__NO_SLOT)
+		pool->engine->space->free_slots -= pool->weight;
+	return slot;
+}
+
+void hmm__slot_put_populated(struct hmm__pool *pool, uint32_t slot)
+{
+	hmm__slotmap_put(&pool->map, HMM__POPULATED, slot);
+	pool->engine->space->free_slots += pool->weight;
+}
+
+void hmm__available_add(struct hmm_space *space, uint32_t number)
+{
+	struct hmm__frame *f = &space->frames[number];
+
+	assert(!f->listed && f->slot != HMM__NO_SLOT);
+	f->listed = 1;
+	f->next = HMM__NO_FRAME;
+	f->prev = space->available_last;
+	if (f->prev != HMM__NO_FRAME)
+		space->frames[f->prev].next = number;
+	else
+		space->available_first = number;
+	space->available_last = number;
+	space->available += f->region->weight;
+}
+
+void hmm__available_remove(struct hmm_space *space, uint32_t number)
+{
+	struct hmm__frame *f = &space->frames[number];
+
+	assert(f->listed);
+	f->listed = 0;
+	if (f->prev != HMM__NO_FRAME)
+		space->frames[f->prev].next = f->next;
+	else
+		space->available_first = f->next;
+	if (f->next != HMM__NO_FRAME)
+		space->frames[f->next].prev = f->prev;
+	else
+		space->available_last = f->prev;
+	space->available -= f->region->weight;
+}
+
+void hmm__frames_changed(struct hmm_space *space)
+{
+	atomic_fetch_add(&space->frame_seq, 1);
+	if (atomic_load(&space->frame_waiters))
+		hmm__futex_wake(&space->frame_seq, INT32_MAX);
+}
+
+/* A slot with a frame behind it, made from a credit if no free one is left. */
+static uint32_t make_populated(struct hmm__pool *pool)
+{
+	struct hmm_space *space = pool->engine->space;
+	uint32_t slot;
+	int r;
+
+	hmm__lock(&space->lock);
+	slot = hmm__slot_take_populated(pool);
+	if (slot != HMM__NO_SLOT || !hmm__credit_take(space, pool->weight)) {
+		hmm__unlock(&space->lock);
+		return slot;
+	}
+	slot = hmm__slotmap_take(&pool->map, HMM__EMPTY);
+	if (slot == HMM__NO_SLOT)
+		hmm__credit_put(space, pool->weight);
+	hmm__unlock(&space->lock);
+	if (slot == HMM__NO_SLOT)
+		return slot;
+	r = pool->engine->ops->fill(pool->engine->backend, hmm__slot_address(pool, slot), (size_t)1 << pool->shift);
+	if (!r)
+		return slot;
+	hmm__lock(&space->lock);
+	hmm__slotmap_put(&pool->map, HMM__EMPTY, slot);
+	hmm__credit_put(space, pool->weight);
+	hmm__unlock(&space->lock);
+	return HMM__NO_SLOT;
+}
+
+/* How many slots a pool may park: they are held frames, so few in a small budget. */
+static unsigned bounces_of(const struct hmm__pool *pool)
+{
+	uint64_t most = pool->engine->space->budget / 32 / pool->weight;
+
+	return (unsigned)HMM__MIN(most, (uint64_t)HMM__BOUNCES);
+}
+
+uint32_t hmm__bounce_get(struct hmm__pool *pool)
+{
+	for (unsigned i = 0; i < HMM__BOUNCES; i++) {
+		uint32_t slot = atomic_load_explicit(&pool->bounce[i], memory_order_relaxed);
+
+		if (slot != HMM__NO_SLOT && atomic_compare_exchange_strong(&pool->bounce[i], &slot, HMM__NO_SLOT))
+			return slot;
+	}
+	return make_populated(pool);
+}
+
+void hmm__bounce_put(struct hmm__pool *pool, uint32_t slot)
+{
+	struct hmm_space *space = pool->engine->space;
+	unsigned n = bounces_of(pool);
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t none = HMM__NO_SLOT;
+
+		if (atomic_load_explicit(&pool->bounce[i], memory_order_relaxed) == none &&
+		    atomic_compare_exchange_strong(&pool->bounce[i], &none, slot))
+			return;
+	}
+	hmm__lock(&space->lock);
+	hmm__slot_put_populated(pool, slot);
+	hmm__unlock(&space->lock);
+}
+
+/* Give parked slots back to the pools: for shrinking, and when every frame counts. */
+void hmm__bounce_flush(struct hmm_space *space)
+{
+	for (unsigned e = 0; e < 2; e++) {
+		for (unsigned o = 0; o < HMM__ORDERS; o++) {
+			struct hmm__pool *pool = &space->engines[e].pools[o];
+
+			if (!__atomic_load_n(&pool->base, __ATOMIC_ACQUIRE))
+				continue;
+			for (unsigned i = 0; i < HMM__BOUNCES; i++) {
+				uint32_t slot = atomic_exchange(&pool->bounce[i], HMM__NO_SLOT);
+
+				if (slot == HMM__NO_SLOT)
+					continue;
+				hmm__lock(&space->lock);
+				hmm__slot_put_populated(pool, slot);
+				hmm__unlock(&space->lock);
+			}
+		}
+	}
+}
+
+static uint64_t release_from(struct hmm__pool *pool, uint64_t want)
+{
+	struct hmm_space *space = pool->engine->space;
+	struct hmm_span spans[RELEASE_BATCH];
+	uint32_t slots[RELEASE_BATCH];
+	unsigned n = 0;
+
+	hmm__lock(&space->lock);
+	while (n < RELEASE_BATCH && (uint64_t)n * pool->weight < want) {
+		uint32_t slot = hmm__slot_take_populated(pool);
+
+		if (slot == HMM__NO_SLOT)
+			break;
+		slots[n] = slot;
+		spans[n++] = (struct hmm_span){ hmm__slot_address(pool, slot), (size_t)1 << pool->shift };
+	}
+	hmm__unlock(&space->lock);
+	if (!n)
+		return 0;
+	pool->engine->ops->drop(pool->engine->backend, spans, n);
+	hmm__lock(&space->lock);
+	for (unsigned i = 0; i < n; i++)
+		hmm__slotmap_put(&pool->map, HMM__EMPTY, slots[i]);
+	hmm__credit_put(space, (uint64_t)n * pool->weight);
+	hmm__unlock(&space->lock);
+	return (uint64_t)n * pool->weight;
+}
+
+uint64_t hmm__slots_release(struct hmm_space *space, uint64_t want)
+{
+	uint64_t total = 0;
+
+	for (unsigned e = 0; e < 2; e++) {
+		for (unsigned o = 0; o < HMM__ORDERS && total < want; o++) {
+			struct hmm__pool *pool = &space->engines[e].pools[o];
+			uint64_t got = 1;
+
+			if (!__atomic_load_n(&pool->base, __ATOMIC_ACQUIRE))
+				continue;
+			while (total < want && (got = release_from(pool, want - total)))
+				total += got;
+		}
+	}
+	return total;
+}
+
+static void pool_close(struct hmm__pool *pool)
+{
+	hmm__slotmap_fini(&pool->map);
+	pool->base = NULL;
+}
+
+int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool **ret_pool)
+{
+	struct hmm_space *space = engine->space;
+	struct hmm__pool *pool = &engine->pools[shift - HMM__PAGE_SHIFT_MIN];
+	uint32_t nslots;
+	void *base;
+	int r = 0;
+
+	hmm__lock(&space->engine_lock);
+	if (!pool->base) {
+		pool->engine = engine;
+		pool->shift = shift;
+		pool->weight = 1u << (shift - HMM__PAGE_SHIFT_MIN);
+		/* every frame may be behind a slot, and groups may be broken */
+		nslots = (uint32_t)HMM__ALIGN_UP(space->capacity / pool->weight + HMM__GROUP, HMM__GROUP);
+		for (unsigned i = 0; i < HMM__BOUNCES; i++)
+			atomic_store(&pool->bounce[i], HMM__NO_SLOT);
+		r = hmm__slotmap_init(&pool->map, nslots);
+		if (!r) {
+			r = engine->ops->window(engine->backend, shift, nslots, &base);
+			if (r)
+				pool_close(pool);
+			else
+				__atomic_store_n(&pool->base, base, __ATOMIC_RELEASE);
+		}
+	}
+	hmm__unlock(&space->engine_lock);
+	if (!r)
+		*ret_pool = pool;
+	return r;
+}
+
+int hmm__engine_open(struct hmm_space *space, uint32_t delivery, struct hmm__engine **ret_engine)
+{
+	struct hmm__engine *engine = &space->engines[delivery];
+	struct hmm_backend_config config = {
+		.size = sizeof(config), .delivery = delivery, .engine = space->engine_choice, .pagers = space->pagers,
+		.capacity = space->capacity, .backend_arg = space->backend_arg, .arg = space,
+		.fault = hmm__fault, .gone = hmm__gone, .pressure = hmm__pressure,
+	};
+	int r = 0;
+
+	hmm__lock(&space->engine_lock);
+	if (!engine->open) {
+		engine->space = space;
+		engine->ops = space->ops;
+		engine->delivery = delivery;
+		r = engine->ops->open(&config, &engine->backend, &engine->caps);
+		engine->open = !r;
+	}
+	hmm__unlock(&space->engine_lock);
+	if (!r)
+		*ret_engine = engine;
+	return r;
+}
+
+void hmm__engine_close(struct hmm__engine *engine)
+{
+	if (!engine->open)
+		return;
+	engine->ops->close(engine->backend);
+	engine->open = false;
+	for (unsigned o = 0; o < HMM__ORDERS; o++) {
+		if (engine->pools[o].base)
+			pool_close(&engine->pools[o]);
+	}
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pin.c - keep pages resident: pins (counted, for system calls and devices) and locks (a flag, for good)
+ *
+ * N1  held_back counts the frames of pages that are pinned or locked; it never exceeds the budget less what faults
+ *     need to go on (HMM__RESIDENT_MIN, or an eighth), so there are always victims.
+ * N2  Pins and the flag are set and cleared on MAPPED pages only, and such a page stays MAPPED.
+ */
+#include <errno.h>
+
+#include "lib/vm/call.h"
+#include "lib/vm/vm.h"
+
+static uint64_t limit(const struct hmm_space *space)
+{
+	uint64_t reserve = HMM__MAX(space->budget / 8, (uint64_t)HMM__RESIDENT_MIN);
+
+	return space->budget > reserve ? space->budget - reserve : 0;
+}
+
+static int hold_back(struct hmm_region *region)
+{
+	struct hmm_space *space = region->space;
+	int r = 0;
+
+	hmm__lock(&space->lock);
+	if (space->held_back + region->weight > limit(space))
+		r = -EAGAIN;
+	else
+		space->held_back += region->weight;
+	hmm__unlock(&space->lock);
+	return r;
+}
+
+static void let_go(struct hmm_region *region)
+{
+	struct hmm_space *space = region->space;
+
+	hmm__lock(&space->lock);
+	space->held_back -= region->weight;
+	hmm__unlock(&space->lock);
+	hmm__frames_changed(space);
+}
+
+static void tell_policy(struct hmm_region *region, uint64_t w)
+{
+	struct hmm_space *space = region->space;
+	uint32_t number = hmm__word_frame(w);
+
+	hmm__lock(&space->lock);
+	hmm__policy_touched(space->policy, &number, 1, HMM_ACCESS_PIN);
+	hmm__unlock(&space->lock);
+}
+
+/* Make it resident and hold it.  Returns 0, or 1 if it was locked that was not before, or -errno. */
+static int hold_page(struct hmm_region *region, uint64_t page, bool write, bool lock)
+{
+	hmm__word *word = &region->words[page];
+
+	for (;;) {
+		int r = hmm__page_ensure(region, page, HMM_ACCESS_PIN, write);
+		uint64_t w = atomic_load(word), next;
+		bool first;
+
+		if (r)
+			return r;
+		if (hmm__word_state(w) != HMM__MAPPED || (write && !(w & HMM__DIRTY)))
+			continue;
+		if (lock && w & HMM__LOCKED)
+			return 0;
+		if (!lock && hmm__word_pins(w) >= HMM__PIN_MAX)
+			return -EOVERFLOW;
+		first = !hmm__word_held(w);
+		next = lock ? w | HMM__LOCKED : w + HMM__PIN_ONE;
+		if (first) {
+			r = hold_back(region);
+			if (r)
+				return r;
+		}
+		if (hmm__word_cas(word, &w, next)) {
+			tell_policy(region, w);
+			return lock ? 1 : 0;
+		}
+		if (first)
+			let_go(region);
+	}
+}
+
+static void release_page(struct hmm_region *region, uint64_t page, bool lock)
+{
+	hmm__word *word = &region->words[page];
+
+	for (;;) {
+		uint64_t w = atomic_load(word), next;
+
+		if (lock ? !(w & HMM__LOCKED) : !hmm__word_pins(w))
+			return;
+		if (hmm__word_busy(w)) {
+			/* its first write is being let through, or a sync copies it */
+			hmm__page_wait(region, word, w);
+			continue;
+		}
+		next = lock ? w & ~HMM__LOCKED : w - HMM__PIN_ONE;
+		if (!hmm__word_cas(word, &w, next))
+			continue;
+		if (!hmm__word_held(next))
+			let_go(region);
+		return;
+	}
+}
+
+/* A page under a pin for writing must be writable for the kernel too, whatever a sync left behind. */
+static int make_writable(struct hmm_region *region, void *address, size_t length)
+{
+	struct hmm_span span = { address, length };
+
+	return region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
+}
+
+int hmm_region_pin(struct hmm_region *region, void *address, size_t length, int write)
+{
+	struct hmm__call call;
+	uint64_t page, npages, i;
+	int r = hmm__call_range(&call, region, address, length, &page, &npages);
+
+	if (r)
+		return r;
+	if (write && region->read_only)
+		r = -EACCES;
+	for (i = 0; !r && i < npages; i++) {
+		r = hold_page(region, page + i, write, false);
+		if (r)
+			break;
+	}
+	if (!r && write)
+		r = make_writable(region, address, length);
+	if (r) {
+		while (i-- > 0)
+			release_page(region, page + i, false);
+	}
+	hmm__call_end(&call);
+	return r;
+}
+
+int hmm_region_unpin(struct hmm_region *region, void *address, size_t length)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	int r = hmm__call_range(&call, region, address, length, &page, &npages);
+
+	if (r)
+		return r;
+	for (uint64_t i = 0; !r && i < npages; i++) {
+		if (!hmm__word_pins(atomic_load(&region->words[page + i])))
+			r = -EINVAL; /* not pinned: nothing is changed */
+	}
+	for (uint64_t i = 0; !r && i < npages; i++)
+		release_page(region, page + i, false);
+	hmm__call_end(&call);
+	return r;
+}
+
+int hmm_region_lock(struct hmm_region *region, void *address, size_t length)
+{
+	struct hmm__call call;
+	uint64_t page, npages, i;
+	int r = hmm__call_range(&call, region, address, length, &page, &npages), r1 = 0;
+
+	if (r)
+		return r;
+	for (i = 0; i < npages; i++) {
+		r1 = hold_page(region, page + i, false, true);
+		if (r1 < 0)
+			break;
+		if (r1 == 0)
+			hmm__page_mark(region, page + i, HMM__WAS_LOCKED);
+	}
+	for (uint64_t k = 0; k < i; k++) {
+		uint64_t w = hmm__page_unmark(region, page + k, HMM__WAS_LOCKED);
+
+		if (r1 < 0 && !(w & HMM__WAS_LOCKED))
+			release_page(region, page + k, true);
+	}
+	hmm__call_end(&call);
+	return r1 < 0 ? r1 : 0;
+}
+
+int hmm_region_unlock(struct hmm_region *region, void *address, size_t length)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	int r = hmm__call_range(&call, region, address, length, &page, &npages);
+
+	if (r)
+		return r;
+	for (uint64_t i = 0; i < npages; i++)
+		release_page(region, page + i, true);
+	hmm__call_end(&call);
+	return 0;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reclaim.c - free frames before anyone waits for one
+ *
+ * A pass: trim the available list from its old end, have the policy name a batch of victims, take them (evict.c, which
+ * refills the available list), trim again.  Several passes may run at once, each on its own batch.
+ *
+ * R1  A pinned or locked page, one in transition, or one with a write under way is refused, never taken.
+ * R2  The policy hears of every proposal: evicted when the frame is given up (for a page on the available list: when it
+ *     is trimmed), or rejected.
+ * R3  The available list gives up only clean pages; dirty ones on it are those that a store refused: they are tried again.
+ */
+#include <errno.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/futex.h"
+#include "lib/vm/batch.h"
+
+#define PATIENCE 400             /* fruitless waits of WAIT_NS before a fault gives up */
+#define WAIT_NS UINT64_C(5000000)
+
+/* Under the lock: give up the oldest available pages until `want` frames came free or none is left to give. */
+static uint64_t trim(struct hmm_space *space, uint64_t want, uint64_t leave)
+{
+	uint32_t number = space->available_first, next;
+	uint64_t freed = 0;
+
+	for (; number != HMM__NO_FRAME && freed < want && space->available > leave; number = next) {
+		struct hmm__frame *f = &space->frames[number];
+		hmm__word *word = &f->region->words[f->page];
+		uint64_t w = atomic_load(word), id = hmm__page_id(f->region, f->page);
+
+		next = f->next;
+		if (hmm__word_state(w) != HMM__AVAILABLE || (w & HMM__DIRTY))
+			continue;
+		/* nobody waits for an AVAILABLE page, so there is nobody to wake */
+		if (!hmm__word_cas(word, &w, hmm__word_with_frame(hmm__word_with_state(w & ~HMM__AHEAD, HMM__ABSENT), 0)))
+			continue;
+		hmm__available_remove(space, number);
+		hmm__slot_put_populated(f->region->pool, f->slot);
+		freed += f->region->weight;
+		hmm__policy_evicted(space->policy, number, id);
+		hmm__frame_put(space, number);
+	}
+	return freed;
+}
+
+/* Under the lock: dirty pages on the available list, to be written once more. */
+static void collect_refused(struct hmm_space *space, struct hmm__batch *b)
+{
+	uint32_t number = space->available_first, next;
+
+	for (unsigned seen = 0; number != HMM__NO_FRAME && b->n < space->batch && seen < HMM__BATCH_MAX;
+	     number = next, seen++) {
+		struct hmm__frame *f = &space->frames[number];
+		hmm__word *word = &f->region->words[f->page];
+		uint64_t w = atomic_load(word);
+
+		next = f->next;
+		if (hmm__word_state(w) != HMM__AVAILABLE || !(w & HMM__DIRTY))
+			continue;
+		if (!hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LAUNDRY) | HMM__WRITEBACK))
+			continue;
+		hmm__available_remove(space, number);
+		f->slot_refs = 1;
+		space->laundry += f->region->weight;
+		b->items[b->n++] = (struct hmm__item){
+			.region = f->region, .page = f->page, .word = w, .frame = number, .slot = f->slot,
+			.weight = (uint16_t)f->region->weight,
+		};
+	}
+}
+
+/* Under the lock: victims become EVICTING. */
+static void collect_victims(struct hmm_space *space, struct hmm__batch *b, uint32_t want)
+{
+	uint32_t n = hmm__policy_choose(space->policy, HMM__MIN(want, HMM__BATCH_MAX), b->victims, 4 * want + 64);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t number = b->victims[i];
+		struct hmm__frame *f = &space->frames[number];
+		hmm__word *word = &f->region->words[f->page];
+		uint64_t w = atomic_load(word);
+
+		f->proposed = 1;
+		if (hmm__word_state(w) == HMM__AVAILABLE || hmm__word_state(w) == HMM__LAUNDRY)
+			continue; /* evicted by a call before the policy named it: the verdict comes when it is trimmed */
+		if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w) || (w & HMM__WRITEBACK) ||
+		    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__EVICTING))) {
+			hmm__frame_stays(space, number, hmm__word_held(w) ? HMM_REJECT_PINNED : HMM_REJECT_BUSY);
+			continue;
+		}
+		assert(hmm__word_frame(w) == number);
+		b->items[b->n++] = (struct hmm__item){
+			.region = f->region, .page = f->page, .word = w, .frame = number,
+		};
+	}
+}
+
+static int64_t pass(struct hmm_space *space, struct hmm__batch *b, uint64_t want)
+{
+	bool keep = hmm__keep_clean(space);
+	uint64_t goal = hmm__keep_goal(space), freed = 0, room;
+	int64_t r;
+	int launder = 0;
+
+	/* Make room for this batch at the old end; what is kept goes into the slots that this frees. */
+	room = keep && goal > space->batch ? goal - space->batch : keep ? 0 : goal;
+	hmm__lock(&space->lock);
+	if (space->available > goal)
+		freed = trim(space, want, goal);
+	if (freed < want) {
+		freed += trim(space, want, room);
+		collect_victims(space, b, space->batch);
+	}
+	hmm__unlock(&space->lock);
+	r = hmm__evict(space, b, keep);
+	freed += r > 0 ? (uint64_t)r : 0;
+
+	hmm__lock(&space->lock);
+	if (freed < want)
+		freed += trim(space, want - freed, goal);
+	/* Frames are needed more than rescues are. */
+	if (hmm__frames_free(space) < want)
+		freed += trim(space, want - hmm__frames_free(space), 0);
+	b->n = 0;
+	if (!freed)
+		collect_refused(space, b);
+	hmm__unlock(&space->lock);
+	if (b->n) {
+		launder = hmm__launder(space, b);
+		hmm__lock(&space->lock);
+		freed += trim(space, want, 0);
+		hmm__unlock(&space->lock);
+	}
+	if (freed)
+		return (int64_t)freed;
+	return r < 0 ? r : launder;
+}
+
+int64_t hmm__reclaim(struct hmm_space *space, uint64_t want)
+{
+	struct hmm__batch *b;
+	uint64_t start = hmm__now_ns();
+	int64_t freed;
+
+	hmm__lock(&space->lock);
+	b = hmm__batch_get(space);
+	if (b)
+		space->passes_running++;
+	hmm__unlock(&space->lock);
+	if (!b)
+		return 0;
+	freed = pass(space, b, want);
+	hmm__lock(&space->lock);
+	space->passes_running--;
+	hmm__batch_put(space, b);
+	hmm__unlock(&space->lock);
+	hmm__add(&space->count.passes, 1);
+	hmm__add(&space->count.reclaim_ns, hmm__now_ns() - start);
+	hmm__frames_changed(space);
+	return freed;
+}
+
+static bool enough(struct hmm_space *space, uint64_t n)
+{
+	bool yes;
+
+	hmm__lock(&space->lock);
+	yes = hmm__frames_free(space) >= n;
+	hmm__unlock(&space->lock);
+	return yes;
+}
+
+int hmm__frames_wait(struct hmm_space *space, uint64_t n)
+{
+	unsigned errors = 0;
+
+	for (unsigned turns = 0; turns < PATIENCE; turns++) {
+		uint32_t seq = atomic_load(&space->frame_seq);
+		int64_t r = hmm__reclaim(space, HMM__MAX(n, (uint64_t)space->batch / 2));
+
+		if (r > 0)
+			return 0;
+		/* A store that refuses everything twice in a row will not help us now. */
+		if (r < 0 && ++errors == 2)
+			return (int)r;
+		hmm__bounce_flush(space);
+		if (enough(space, n))
+			return 0;
+		hmm__add(&space->count.frame_waits, 1);
+		atomic_fetch_add(&space->frame_waiters, 1);
+		hmm__futex_wait(&space->frame_seq, seq, WAIT_NS);
+		atomic_fetch_sub(&space->frame_waiters, 1);
+	}
+	return -ENOMEM;
+}
+
+void hmm__reclaim_poke(struct hmm_space *space)
+{
+	uint64_t budget, held, slots;
+
+	/* Racy on purpose: a wrong look costs a pass too many or too late, and this is on every fault's path. */
+	budget = __atomic_load_n(&space->budget, __ATOMIC_RELAXED);
+	held = __atomic_load_n(&space->held, __ATOMIC_RELAXED);
+	slots = __atomic_load_n(&space->free_slots, __ATOMIC_RELAXED);
+	if (budget + slots >= held + __atomic_load_n(&space->low_water, __ATOMIC_RELAXED))
+		return;
+	hmm__reclaim(space, space->high_water - space->low_water);
+}
+
+void hmm__reclaim_window(struct hmm_space *space, uint64_t n)
+{
+	hmm__lock(&space->lock);
+	trim(space, n, 0);
+	hmm__unlock(&space->lock);
+	hmm__frames_changed(space);
+}
+
+int64_t hmm__evict_range(struct hmm_region *region, uint64_t page, uint64_t npages, bool keep)
+{
+	struct hmm_space *space = region->space;
+	uint64_t end = page + npages;
+	int64_t total = 0;
+	struct hmm__batch *b;
+
+	hmm__lock(&space->lock);
+	b = hmm__batch_get(space);
+	hmm__unlock(&space->lock);
+	if (!b)
+		return 0;
+	while (page < end) {
+		int64_t r;
+
+		b->n = 0;
+		for (; page < end && b->n < HMM__BATCH_MAX; page++) {
+			hmm__word *word = &region->words[page];
+			uint64_t w;
+
+			page = hmm__page_next_touched(region, page);
+			if (page >= end)
+				break;
+			word = &region->words[page];
+			w = atomic_load(word);
+			if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w) || (w & HMM__WRITEBACK) ||
+			    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__EVICTING)))
+				continue;
+			b->items[b->n++] = (struct hmm__item){
+				.region = region, .page = page, .word = w, .frame = hmm__word_frame(w),
+			};
+		}
+		r = hmm__evict(space, b, keep);
+		if (r < 0 && total >= 0)
+			total = r;
+		else if (total >= 0)
+			total += r;
+	}
+	hmm__lock(&space->lock);
+	hmm__batch_put(space, b);
+	hmm__unlock(&space->lock);
+	return total;
+}

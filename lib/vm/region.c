@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * region.c - map, unmap and protect ranges
+ *
+ * G1  A region is in the table of addresses only while it is complete; it is taken out first when it goes.
+ * G2  Only what changes the protection holds region->lock.  Nothing that waits for a page or a store does.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "lib/base/arena.h"
+#include "lib/store/store.h"
+#include "lib/vm/call.h"
+#include "lib/vm/vm.h"
+
+#define FLAGS_KNOWN                                                                                      \
+	(HMM_REGION_SHARED | HMM_REGION_READ_ONLY | HMM_REGION_FIXED | HMM_REGION_COPY_ON_FORK |         \
+	 HMM_REGION_LOCKED | HMM_REGION_NO_READ_AHEAD)
+#define READ_AHEAD_BYTES ((size_t)1 << 20)
+
+static int check_options(struct hmm_space *space, struct hmm_store *store, uint64_t offset, size_t length,
+                         struct hmm_region_options *o)
+{
+	size_t page;
+	uint64_t budget;
+
+	if (!o->page_shift)
+		o->page_shift = HMM__PAGE_SHIFT_MIN;
+	if (o->page_shift < HMM__PAGE_SHIFT_MIN || o->page_shift > HMM__PAGE_SHIFT_MAX ||
+	    o->delivery > HMM_DELIVERY_INLINE || o->flags & ~(uint32_t)FLAGS_KNOWN)
+		return -EINVAL;
+	page = (size_t)1 << o->page_shift;
+	if (!length || !HMM__IS_ALIGNED(length, page) || offset & (page - 1) || (!store && offset) ||
+	    offset + length < offset)
+		return -EINVAL;
+	if (!store && o->flags & HMM_REGION_SHARED)
+		return -EINVAL;
+	if (o->flags & HMM_REGION_FIXED ? !HMM__IS_ALIGNED(o->address, page) || !o->address : o->address != NULL)
+		return -EINVAL;
+	budget = __atomic_load_n(&space->budget, __ATOMIC_RELAXED);
+	if (o->page_shift > HMM__PAGE_SHIFT_MIN && (page >> HMM__PAGE_SHIFT_MIN) > budget / 8)
+		return -EINVAL;
+	if (o->flags & HMM_REGION_SHARED && !(o->flags & HMM_REGION_READ_ONLY) && !hmm__store_writable(store))
+		return -EBADF;
+	return 0;
+}
+
+static void free_tables(struct hmm_region *region)
+{
+	if (region->words)
+		hmm__sparse_free(region->words, region->npages * sizeof(region->words[0]));
+	if (region->slots)
+		hmm__sparse_free(region->slots, region->npages * sizeof(region->slots[0]));
+	if (region->touched)
+		hmm__sparse_free(region->touched, region->ntouched_words * sizeof(region->touched[0]));
+	region->words = NULL;
+	region->slots = NULL;
+	region->touched = NULL;
+}
+
+static int make_tables(struct hmm_region *region)
+{
+	uint64_t leaves = (region->npages + HMM__LEAF_PAGES - 1) / HMM__LEAF_PAGES;
+
+	region->ntouched_words = (leaves + 63) / 64;
+	region->words = hmm__sparse_alloc(region->npages * sizeof(region->words[0]));
+	region->touched = hmm__sparse_alloc(region->ntouched_words * sizeof(region->touched[0]));
+	if (!(region->flags & HMM_REGION_SHARED))
+		region->slots = hmm__sparse_alloc(region->npages * sizeof(region->slots[0]));
+	if (region->words && region->touched && (region->slots || region->flags & HMM_REGION_SHARED))
+		return 0;
+	free_tables(region);
+	return -ENOMEM;
+}
+
+static void fill_in(struct hmm_region *region, struct hmm_space *space, struct hmm_store *store, uint64_t offset,
+                    size_t length, const struct hmm_region_options *o)
+{
+	size_t ahead = READ_AHEAD_BYTES >> o->page_shift;
+
+	region->space = space;
+	region->store = store;
+	region->offset = offset;
+	region->length = length;
+	region->shift = o->page_shift;
+	region->npages = length >> o->page_shift;
+	region->mapped_pages = region->npages;
+	region->weight = 1u << (o->page_shift - HMM__PAGE_SHIFT_MIN);
+	region->flags = o->flags;
+	/* with the page that was asked for, whole groups of window slots */
+	region->read_ahead = o->flags & HMM_REGION_NO_READ_AHEAD ? 0 : o->read_ahead ? o->read_ahead
+	                     : (uint32_t)HMM__MAX(ahead - 1, (size_t)1);
+	region->read_ahead = HMM__MIN(region->read_ahead, 255u);
+	region->read_only = o->flags & HMM_REGION_READ_ONLY;
+	atomic_store(&region->no_grant, region->read_only);
+	hmm__lock_init(&region->lock, HMM__RANK_REGION);
+}
+
+static void link_region(struct hmm_region *region)
+{
+	struct hmm_space *space = region->space;
+
+	region->next = space->regions;
+	region->prev = NULL;
+	if (region->next)
+		region->next->prev = region;
+	space->regions = region;
+}
+
+static void unlink_region(struct hmm_region *region)
+{
+	if (region->prev)
+		region->prev->next = region->next;
+	else
+		region->space->regions = region->next;
+	if (region->next)
+		region->next->prev = region->prev;
+}
+
+static int publish(struct hmm_region *region)
+{
+	int r;
+
+	hmm__lock(&hmm__spaces_lock);
+	r = hmm__regions_add(region);
+	if (!r) {
+		link_region(region);
+		atomic_store(&region->dying, 0);
+	}
+	hmm__unlock(&hmm__spaces_lock);
+	return r;
+}
+
+static int map_region(struct hmm_region *region, const struct hmm_region_options *o)
+{
+	struct hmm_space *space = region->space;
+	int prot = o->flags & HMM_REGION_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE, r;
+	unsigned flags = (o->flags & HMM_REGION_FIXED ? HMM_ATTACH_FIXED : 0) |
+	                 (o->flags & HMM_REGION_COPY_ON_FORK ? HMM_ATTACH_INHERIT : 0);
+	void *base;
+
+	r = hmm__engine_open(space, o->delivery, &region->engine);
+	if (!r)
+		r = hmm__pool_open(region->engine, region->shift, &region->pool);
+	if (!r && region->slots)
+		r = hmm__swap_ready(space);
+	if (!r)
+		r = region->engine->ops->attach(region->engine->backend, o->address, region->length, region->shift, prot,
+		                                flags, &base);
+	if (r)
+		return r;
+	region->base = base;
+	r = publish(region);
+	if (r)
+		region->engine->ops->detach(region->engine->backend, base, region->length);
+	return r;
+}
+
+int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t offset, size_t length,
+                   const struct hmm_region_options *opts, struct hmm_region **ret_region)
+{
+	struct hmm_region_options o;
+	struct hmm_region *region;
+	struct hmm__call call;
+	int r;
+
+	if (!space || !ret_region)
+		return -EINVAL;
+	r = hmm__options_read(&o, sizeof(o), opts);
+	if (!r)
+		r = check_options(space, store, offset, length, &o);
+	if (r)
+		return r;
+	hmm__call_begin_space(&call, space);
+	region = hmm__region_new();
+	if (!region) {
+		hmm__call_end(&call);
+		return -ENOMEM;
+	}
+	fill_in(region, space, store, offset, length, &o);
+	r = make_tables(region);
+	if (!r)
+		r = map_region(region, &o);
+	if (r) {
+		free_tables(region);
+		hmm__region_free(region);
+	} else if (store) {
+		hmm_store_get(store);
+	}
+	hmm__call_end(&call);
+	if (!r && o.flags & HMM_REGION_LOCKED) {
+		r = hmm_region_lock(region, region->base, length);
+		if (r)
+			hmm_region_abandon(region);
+	}
+	if (!r)
+		*ret_region = region;
+	return r;
+}
+
+static bool pinned(struct hmm_region *region, uint64_t page, uint64_t end)
+{
+	for (; (page = hmm__page_next_touched(region, page)) < end; page++) {
+		if (hmm__word_pins(atomic_load(&region->words[page])))
+			return true;
+	}
+	return false;
+}
+
+static void finish(struct hmm_region *region)
+{
+	hmm__events_forget(region->space, region);
+	free_tables(region);
+	hmm_store_put(region->store);
+	hmm__region_free(region);
+}
+
+/* The whole region goes: nobody else uses it any more (the caller's promise), but faults and passes may still be inside. */
+static void take_down(struct hmm_region *region)
+{
+	hmm__lock(&hmm__spaces_lock);
+	atomic_store(&region->dying, 1);
+	(void)!hmm__regions_cut(region, region->base, region->base + region->length, NULL);
+	unlink_region(region);
+	hmm__unlock(&hmm__spaces_lock);
+	hmm__region_drain(region);
+	(void)!hmm__discard(region, 0, region->npages, HMM__DISCARD_UNMAP);
+}
+
+int hmm_region_unmap(struct hmm_region *region)
+{
+	struct hmm__call call;
+	int r;
+
+	if (!region)
+		return 0;
+	r = hmm__call_begin(&call, region);
+	if (r)
+		return r;
+	if (pinned(region, 0, region->npages))
+		r = -EBUSY;
+	if (!r)
+		r = hmm__sync_pages(region, 0, region->npages);
+	if (r) {
+		hmm__call_end(&call);
+		return r;
+	}
+	take_down(region);
+	hmm__call_end(&call);
+	finish(region);
+	return 0;
+}
+
+void hmm_region_abandon(struct hmm_region *region)
+{
+	struct hmm__call call;
+
+	if (!region || hmm__call_begin(&call, region))
+		return;
+	take_down(region);
+	hmm__call_end(&call);
+	finish(region);
+}
+
+static int unmap_part(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	uint8_t *from = hmm__page_address(region, page), *to = hmm__page_address(region, page + npages);
+	size_t bytes;
+	int r;
+
+	if (pinned(region, page, page + npages))
+		return -EBUSY;
+	r = hmm__sync_pages(region, page, npages);
+	if (r)
+		return r;
+	hmm__lock(&hmm__spaces_lock);
+	r = hmm__regions_cut(region, from, to, &bytes);
+	hmm__unlock(&hmm__spaces_lock);
+	if (r)
+		return r;
+	(void)!hmm__discard(region, page, npages, HMM__DISCARD_UNMAP);
+	atomic_fetch_sub(&region->mapped_pages, bytes >> region->shift);
+	return 0;
+}
+
+int hmm_region_unmap_range(struct hmm_region *region, void *address, size_t length)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	bool last;
+	int r = hmm__call_range(&call, region, address, length, &page, &npages);
+
+	if (r)
+		return r;
+	last = npages == atomic_load(&region->mapped_pages);
+	if (!last)
+		r = unmap_part(region, page, npages);
+	hmm__call_end(&call);
+	return last ? hmm_region_unmap(region) : r;
+}
+
+int hmm_region_protect(struct hmm_region *region, void *address, size_t length, int prot)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	int r;
+
+	if (prot != PROT_READ && prot != (PROT_READ | PROT_WRITE))
+		return -EINVAL;
+	r = hmm__call_range(&call, region, address, length, &page, &npages);
+	if (r)
+		return r;
+	if (prot & PROT_WRITE && region->flags & HMM_REGION_SHARED && !hmm__store_writable(region->store)) {
+		hmm__call_end(&call);
+		return -EACCES;
+	}
+	hmm__lock(&region->lock);
+	/* Grants need the window's protection: off before a part becomes read-only, on again when all is writable. */
+	if (!(prot & PROT_WRITE)) {
+		region->read_only = true;
+		atomic_store(&region->no_grant, 1);
+	}
+	r = region->engine->ops->protect(region->engine->backend, address, length, prot);
+	if (!r && prot & PROT_WRITE && npages == region->npages) {
+		region->read_only = false;
+		atomic_store(&region->no_grant, 0);
+	}
+	hmm__unlock(&region->lock);
+	hmm__call_end(&call);
+	return r;
+}
+
+void *hmm_region_base(const struct hmm_region *region)
+{
+	return region->base;
+}
+
+size_t hmm_region_length(const struct hmm_region *region)
+{
+	return region->length;
+}
+
+size_t hmm_region_page_size(const struct hmm_region *region)
+{
+	return (size_t)1 << region->shift;
+}
+
+struct hmm_space *hmm_region_space(const struct hmm_region *region)
+{
+	return region->space;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * regions.c - which region an address belongs to
+ *
+ * One table for the process, sorted by address, read without a lock by every fault:
+ *
+ * T1  Writers hold hmm__spaces_lock and make the sequence odd while they change the table.
+ * T2  A reader looks up, takes a reference, and checks that the sequence has not moved; if it has, the reference may
+ *     be to a region that is going or gone, and is given back.  This is safe because the memory of regions is
+ *     only ever reused for regions (hmm__region_new).
+ * T3  A region that is dying accepts no new users; hmm__region_drain() waits for those it has.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/futex.h"
+#include "lib/vm/vm.h"
+
+#define TABLE_MAX ((size_t)1 << 20)
+
+struct entry {
+	_Atomic uintptr_t from, to;
+	_Atomic(struct hmm_region *) region;
+};
+
+struct hmm__lock hmm__spaces_lock = HMM__LOCK_INIT(HMM__RANK_SPACES);
+struct hmm_space *hmm__spaces;
+
+static _Atomic uint32_t sequence;
+static struct entry *table; /* sparse; made with the first region, kept for good */
+static _Atomic size_t entries;
+static struct hmm_region *free_regions;
+static uint32_t next_id = 1;
+
+static void entry_copy(struct entry *to, const struct entry *from)
+{
+	atomic_store_explicit(&to->from, atomic_load_explicit(&from->from, memory_order_relaxed), memory_order_relaxed);
+	atomic_store_explicit(&to->to, atomic_load_explicit(&from->to, memory_order_relaxed), memory_order_relaxed);
+	atomic_store_explicit(&to->region, atomic_load_explicit(&from->region, memory_order_relaxed),
+	                      memory_order_relaxed);
+}
+
+static void entry_set(struct entry *e, uintptr_t from, uintptr_t to, struct hmm_region *region)
+{
+	atomic_store_explicit(&e->from, from, memory_order_relaxed);
+	atomic_store_explicit(&e->to, to, memory_order_relaxed);
+	atomic_store_explicit(&e->region, region, memory_order_relaxed);
+}
+
+/* Index of the first entry that ends after address. */
+static size_t find(uintptr_t address, size_t n)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (atomic_load_explicit(&table[mid].to, memory_order_relaxed) <= address)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static void insert(size_t at, uintptr_t from, uintptr_t to, struct hmm_region *region)
+{
+	size_t n = atomic_load_explicit(&entries, memory_order_relaxed);
+
+	for (size_t i = n; i > at; i--)
+		entry_copy(&table[i], &table[i - 1]);
+	entry_set(&table[at], from, to, region);
+	atomic_store_explicit(&entries, n + 1, memory_order_relaxed);
+}
+
+static void erase(size_t at)
+{
+	size_t n = atomic_load_explicit(&entries, memory_order_relaxed) - 1;
+
+	for (size_t i = at; i < n; i++)
+		entry_copy(&table[i], &table[i + 1]);
+	atomic_store_explicit(&entries, n, memory_order_relaxed);
+}
+
+int hmm__regions_add(struct hmm_region *region)
+{
+	uintptr_t from = (uintptr_t)region->base;
+	int r = 0;
+
+	if (!table)
+		table = hmm__sparse_alloc(TABLE_MAX * sizeof(*table));
+	if (!table || atomic_load(&entries) == TABLE_MAX)
+		return -ENOMEM;
+	atomic_fetch_add(&sequence, 1);
+	insert(find(from, atomic_load(&entries)), from, from + region->length, region);
+	atomic_fetch_add(&sequence, 1);
+	return r;
+}
+
+int hmm__regions_cut(struct hmm_region *region, uint8_t *first, uint8_t *end, size_t *ret_bytes)
+{
+	uintptr_t from = (uintptr_t)first, to = (uintptr_t)end;
+	size_t i, bytes = 0;
+
+	if (atomic_load(&entries) == TABLE_MAX)
+		return -ENOMEM; /* cutting the middle out of a range adds one */
+	atomic_fetch_add(&sequence, 1);
+	for (i = find(from, atomic_load(&entries)); i < atomic_load(&entries);) {
+		uintptr_t a = atomic_load(&table[i].from), b = atomic_load(&table[i].to);
+
+		if (a >= to)
+			break;
+		if (atomic_load(&table[i].region) != region) {
+			i++; /* unmapped behind our back, and another region stands there now */
+			continue;
+		}
+		bytes += HMM__MIN(b, to) - HMM__MAX(a, from);
+		if (a < from && b > to) {
+			atomic_store(&table[i].to, from);
+			insert(i + 1, to, b, region);
+			break;
+		}
+		if (a < from) {
+			atomic_store(&table[i++].to, from);
+		} else if (b > to) {
+			atomic_store(&table[i++].from, to);
+		} else {
+			erase(i);
+		}
+	}
+	atomic_fetch_add(&sequence, 1);
+	if (ret_bytes)
+		*ret_bytes = bytes;
+	return 0;
+}
+
+bool hmm__regions_cover(struct hmm_region *region, uint8_t *first, uint8_t *end)
+{
+	uintptr_t from = (uintptr_t)first, to = (uintptr_t)end;
+	bool covered = false;
+
+	hmm__lock(&hmm__spaces_lock);
+	for (size_t i = find(from, atomic_load(&entries)); i < atomic_load(&entries); i++) {
+		if (atomic_load(&table[i].region) != region || atomic_load(&table[i].from) > from)
+			break;
+		from = atomic_load(&table[i].to);
+		if (from >= to) {
+			covered = true;
+			break;
+		}
+	}
+	hmm__unlock(&hmm__spaces_lock);
+	return covered;
+}
+
+void hmm__region_put(struct hmm_region *region)
+{
+	uint32_t left = atomic_fetch_sub(&region->refs, 1) - 1;
+
+	if (left <= 1 && atomic_load(&region->dying))
+		hmm__futex_wake(&region->refs, INT32_MAX);
+}
+
+bool hmm__region_hold(struct hmm_region *region)
+{
+	for (;;) {
+		atomic_fetch_add(&region->refs, 1);
+		if (atomic_load(&region->dying)) {
+			hmm__region_put(region);
+			return false;
+		}
+		if (HMM__LIKELY(!atomic_load(&region->space->gate)))
+			return true;
+		hmm__region_put(region);
+		hmm__gate_wait(region->space);
+	}
+}
+
+static struct hmm_region *lookup(uintptr_t address)
+{
+	size_t n = atomic_load_explicit(&entries, memory_order_relaxed), i = find(address, n);
+
+	if (i == n || address < atomic_load_explicit(&table[i].from, memory_order_relaxed))
+		return NULL;
+	return atomic_load_explicit(&table[i].region, memory_order_relaxed);
+}
+
+struct hmm_region *hmm__region_get(uintptr_t address)
+{
+	for (;;) {
+		uint32_t seq = atomic_load(&sequence);
+		struct hmm_region *region;
+
+		if (seq & 1) {
+			hmm__cpu_relax();
+			continue;
+		}
+		region = lookup(address);
+		if (!region) {
+			if (atomic_load(&sequence) == seq)
+				return NULL;
+			continue;
+		}
+		atomic_fetch_add(&region->refs, 1);
+		if (atomic_load(&sequence) != seq) {
+			hmm__region_put(region);
+			continue;
+		}
+		if (atomic_load(&region->dying)) {
+			hmm__region_put(region);
+			return NULL;
+		}
+		if (HMM__LIKELY(!atomic_load(&region->space->gate)))
+			return region;
+		hmm__region_put(region);
+		hmm__gate_wait(region->space);
+	}
+}
+
+void hmm__region_drain(struct hmm_region *region)
+{
+	uint32_t refs;
+
+	while ((refs = atomic_load(&region->refs)) > 1)
+		hmm__futex_wait(&region->refs, refs, 10000000);
+}
+
+struct hmm_region *hmm__region_new(void)
+{
+	struct hmm_region *region;
+
+	hmm__lock(&hmm__spaces_lock);
+	region = free_regions;
+	if (region)
+		free_regions = region->next_free;
+	hmm__unlock(&hmm__spaces_lock);
+	if (!region) {
+		region = hmm__alloc(sizeof(*region));
+		if (!region)
+			return NULL;
+	} else {
+		size_t keep = offsetof(struct hmm_region, space);
+
+		memset((char *)region + keep, 0, sizeof(*region) - keep);
+	}
+	hmm__lock(&hmm__spaces_lock);
+	region->id = next_id;
+	next_id = next_id + 1 < 1u << HMM__REGION_BITS ? next_id + 1 : 1;
+	hmm__unlock(&hmm__spaces_lock);
+	atomic_store(&region->dying, 1); /* until it is in the table and complete */
+	return region;
+}
+
+void hmm__region_free(struct hmm_region *region)
+{
+	hmm__lock(&hmm__spaces_lock);
+	region->next_free = free_regions;
+	free_regions = region;
+	hmm__unlock(&hmm__spaces_lock);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slotmap.h - which slots of a window are free, populated or empty
+ *
+ * M1  A slot is taken, free and populated, or free and empty; a bit is set in exactly the map of the latter two.
+ * M2  Groups are 64 slots, one word a group.  Single slots come from broken groups first, so that whole groups stay
+ *     for runs: a run of 64 pages moves for the price of one or two single moves (one TLB flush).
+ * Not locked: the space's lock serialises.  Memory: two bits a slot and a summary.
+ */
+#ifndef HMM_VM_SLOTMAP_H
+#define HMM_VM_SLOTMAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HMM__NO_SLOT UINT32_MAX
+#define HMM__GROUP 64u
+
+struct hmm__slotset {
+	uint64_t *bits;  /* a set bit: free */
+	uint64_t *some;  /* a bit a group: has a free slot */
+	uint64_t *whole; /* a bit a group: all free */
+	uint32_t hint;   /* word of `some` to look at first */
+	uint32_t count;  /* free slots */
+};
+
+struct hmm__slotmap {
+	struct hmm__slotset set[2]; /* [0] empty, [1] populated */
+	uint32_t nslots;
+	void *memory;
+	size_t memory_size;
+};
+
+enum { HMM__EMPTY = 0, HMM__POPULATED = 1 };
+
+/* All slots free and empty.  0 or -ENOMEM. */
+int hmm__slotmap_init(struct hmm__slotmap *map, uint32_t nslots);
+void hmm__slotmap_fini(struct hmm__slotmap *map);
+void hmm__slotmap_empty(struct hmm__slotmap *map); /* all free and empty again */
+
+/* Take one; HMM__NO_SLOT if there is none. */
+uint32_t hmm__slotmap_take(struct hmm__slotmap *map, int kind);
+/* Take n <= 64 adjacent ones of an otherwise whole group; HMM__NO_SLOT if no group is whole. */
+uint32_t hmm__slotmap_take_run(struct hmm__slotmap *map, int kind, uint32_t n);
+void hmm__slotmap_put(struct hmm__slotmap *map, int kind, uint32_t slot);
+
+static inline uint32_t hmm__slotmap_count(const struct hmm__slotmap *map, int kind)
+{
+	return map->set[kind].count;
+}
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.c - create, destroy and resize a self-pager
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/arena.h"
+#include "lib/store/store.h"
+#include "lib/vm/batch.h"
+#include "lib/vm/call.h"
+
+#define DEFAULT_POLICY "clock"
+#define FLAGS_KNOWN (HMM_SPACE_CHECK_POLICY | HMM_SPACE_NO_RECLAIMER)
+#define BATCH_DEFAULT 64u
+
+static int check_options(uint64_t frames, struct hmm_space_options *o)
+{
+	if (!o->max_frames)
+		o->max_frames = HMM__MIN(frames * 4, (uint64_t)INT32_MAX);
+	if (!o->policy)
+		o->policy = DEFAULT_POLICY;
+	if (!o->backend)
+		o->backend = hmm_backend_local();
+	if (frames < HMM_FRAMES_MIN || frames > o->max_frames || o->max_frames > INT32_MAX)
+		return -EINVAL;
+	if (o->flags & ~(uint32_t)FLAGS_KNOWN || o->rescue > HMM_RESCUE_NEVER || o->engine > HMM_ENGINE_COPY ||
+	    o->batch > HMM__BATCH_MAX)
+		return -EINVAL;
+	if ((o->low_water && o->high_water && o->low_water >= o->high_water) || o->low_water >= frames ||
+	    o->high_water >= frames || o->available > frames / 2)
+		return -EINVAL;
+	if (o->backend->version != HMM_BACKEND_VERSION || o->backend->size < sizeof(struct hmm_backend_ops))
+		return -EINVAL;
+	return 0;
+}
+
+/* Under the lock, or before anybody else knows the space. */
+void hmm__space_watermarks(struct hmm_space *space)
+{
+	const struct hmm_space_options *o = &space->given;
+	uint32_t budget = (uint32_t)space->budget, batch = o->batch ? o->batch : BATCH_DEFAULT;
+	uint32_t low, high;
+
+	batch = HMM__MAX(HMM__MIN(batch, budget / 8), 1u);
+	low = o->low_water ? HMM__MIN(o->low_water, budget / 4) : HMM__MAX(batch / 2, 2u);
+	high = o->high_water ? HMM__MIN(o->high_water, budget / 2) : low + batch;
+	if (high <= low)
+		high = low + 1;
+	space->batch = batch;
+	__atomic_store_n(&space->low_water, low, __ATOMIC_RELAXED);
+	space->high_water = high;
+	space->available_target = o->available ? HMM__MIN(o->available, budget / 2) : budget / 8;
+}
+
+static void policy_report(void *arg, const char *text)
+{
+	hmm__event(arg, HMM_EVENT_POLICY, NULL, 0, 0, 0, text);
+}
+
+static int make_policy(struct hmm_space *space)
+{
+	bool check = space->flags & HMM_SPACE_CHECK_POLICY;
+	int r;
+
+#ifdef HMM_DEBUG
+	check = true;
+#endif
+	r = hmm__policy_create(space->given.policy, space->capacity, (uint32_t)space->budget, check, policy_report,
+	                       space, &space->policy);
+	return r == -ENOENT ? -EINVAL : r;
+}
+
+static void fill_in(struct hmm_space *space, uint64_t frames, const struct hmm_space_options *o)
+{
+	space->budget = frames;
+	space->capacity = (uint32_t)o->max_frames;
+	space->given = *o;
+	space->rescue = o->rescue;
+	space->engine_choice = o->engine;
+	space->flags = o->flags;
+	space->pagers = o->pagers;
+	space->ops = o->backend;
+	space->backend_arg = o->backend_arg;
+	space->event = o->event;
+	space->event_arg = o->event_arg;
+	hmm__lock_init(&space->lock, HMM__RANK_SPACE);
+	hmm__lock_init(&space->engine_lock, HMM__RANK_ENGINE);
+	hmm__lock_init(&space->swap_lock, HMM__RANK_SWAP);
+	hmm__lock_init(&space->event_lock, HMM__RANK_EVENT);
+	hmm__space_watermarks(space);
+}
+
+static void link_space(struct hmm_space *space)
+{
+	hmm__lock(&hmm__spaces_lock);
+	space->next = hmm__spaces;
+	if (space->next)
+		space->next->prev = space;
+	hmm__spaces = space;
+	hmm__unlock(&hmm__spaces_lock);
+}
+
+static void unlink_space(struct hmm_space *space)
+{
+	hmm__lock(&hmm__spaces_lock);
+	if (space->prev)
+		space->prev->next = space->next;
+	else
+		hmm__spaces = space->next;
+	if (space->next)
+		space->next->prev = space->prev;
+	hmm__unlock(&hmm__spaces_lock);
+}
+
+static int start(struct hmm_space *space)
+{
+	int r = hmm__fork_init();
+
+	if (!r)
+		r = hmm__frames_init(space);
+	if (r)
+		return r;
+	r = make_policy(space);
+	if (!r) {
+		r = hmm__reclaimer_start(space);
+		if (r)
+			hmm__policy_destroy(space->policy);
+	}
+	if (r)
+		hmm__frames_fini(space);
+	return r;
+}
+
+int hmm_space_create(uint64_t frames, const struct hmm_space_options *opts, struct hmm_space **ret_space)
+{
+	struct hmm_space_options o;
+	struct hmm_space *space;
+	sigset_t mask;
+	int r;
+
+	if (!ret_space)
+		return -EINVAL;
+	r = hmm__options_read(&o, sizeof(o), opts);
+	if (!r)
+		r = check_options(frames, &o);
+	if (r)
+		return r;
+	hmm__signals_block(&mask);
+	space = hmm__sparse_alloc(sizeof(*space));
+	if (!space) {
+		r = -ENOMEM;
+	} else {
+		fill_in(space, frames, &o);
+		r = start(space);
+		if (r)
+			hmm__sparse_free(space, sizeof(*space));
+	}
+	if (!r) {
+		space->swap = o.swap ? hmm_store_get(o.swap) : NULL;
+		space->given.policy = NULL; /* the caller's string */
+		link_space(space);
+	}
+	hmm__signals_restore(&mask);
+	if (!r)
+		*ret_space = space;
+	return r;
+}
+
+void hmm_space_destroy(struct hmm_space *space)
+{
+	sigset_t mask;
+
+	if (!space)
+		return;
+	while (space->regions)
+		hmm_region_abandon(space->regions);
+	hmm__signals_block(&mask);
+	hmm__reclaimer_stop(space);
+	unlink_space(space);
+	for (unsigned i = 0; i < 2; i++)
+		hmm__engine_close(&space->engines[i]);
+	hmm__events_deliver(space);
+	hmm__policy_destroy(space->policy);
+	hmm__slots_destroy(space->swap_slots);
+	hmm_store_put(space->swap);
+	hmm__frames_fini(space);
+	hmm__sparse_free(space, sizeof(*space));
+	hmm__signals_restore(&mask);
+}
+
+static void set_budget(struct hmm_space *space, uint64_t frames)
+{
+	__atomic_store_n(&space->budget, frames, __ATOMIC_RELAXED);
+	hmm__space_watermarks(space);
+	hmm__policy_resize(space->policy, (uint32_t)frames);
+}
+
+/*
+ * Evict until no more than `frames` are held.  The budget goes down with what is held, so that what comes free is not
+ * taken again meanwhile.  Returns what was reached.
+ */
+static uint64_t shrink(struct hmm_space *space, uint64_t frames)
+{
+	unsigned idle = 0;
+
+	for (;;) {
+		uint64_t held, excess;
+		int64_t r;
+
+		hmm__bounce_flush(space);
+		hmm__lock(&space->lock);
+		held = space->held;
+		set_budget(space, HMM__MAX(HMM__MIN(held, space->budget), frames));
+		excess = space->held > frames ? space->held - frames : 0;
+		hmm__unlock(&space->lock);
+		if (!excess || idle > 8)
+			return HMM__MAX(frames, held);
+		if (hmm__slots_release(space, excess)) {
+			idle = 0;
+			continue;
+		}
+		r = hmm__reclaim(space, HMM__MAX(excess, (uint64_t)1));
+		if (r <= 0)
+			hmm__reclaim_window(space, excess);
+		idle = r > 0 ? 0 : idle + 1;
+	}
+}
+
+int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames)
+{
+	uint64_t reached = frames;
+
+	hmm__lock(&space->lock);
+	if (frames >= space->budget)
+		set_budget(space, frames);
+	hmm__unlock(&space->lock);
+	if (frames < __atomic_load_n(&space->budget, __ATOMIC_RELAXED))
+		reached = shrink(space, frames);
+	hmm__frames_changed(space);
+	*ret_frames = reached;
+	return reached > frames ? -EAGAIN : 0;
+}
+
+int hmm_space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames)
+{
+	struct hmm__call call;
+	uint64_t reached;
+	int r;
+
+	if (!space || frames < HMM_FRAMES_MIN || frames > space->capacity)
+		return -EINVAL;
+	hmm__call_begin_space(&call, space);
+	r = hmm__space_resize(space, frames, &reached);
+	hmm__call_end(&call);
+	if (ret_frames)
+		*ret_frames = reached;
+	return r;
+}
+
+int64_t hmm_space_reclaim(struct hmm_space *space, uint64_t n)
+{
+	struct hmm__call call;
+	int64_t total = 0, r = 0;
+
+	if (!space)
+		return -EINVAL;
+	hmm__call_begin_space(&call, space);
+	while (total < (int64_t)n) {
+		r = hmm__reclaim(space, HMM__MIN(n - (uint64_t)total, (uint64_t)space->batch));
+		if (r <= 0)
+			break;
+		total += r;
+	}
+	hmm__call_end(&call);
+	return total ? total : r;
+}
+
+int hmm_space_poll(struct hmm_space *space)
+{
+	struct hmm__call call;
+
+	if (!space)
+		return -EINVAL;
+	hmm__call_begin_space(&call, space);
+	hmm__work(space);
+	hmm__call_end(&call);
+	hmm__events_deliver(space);
+	return 0;
+}
+
+const char *hmm_space_policy(const struct hmm_space *space)
+{
+	return hmm__policy_ops(space->policy)->name;
+}

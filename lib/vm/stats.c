@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stats.c - the books, for those outside
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/arena.h"
+#include "lib/vm/batch.h"
+#include "lib/vm/call.h"
+
+static uint64_t table_bytes(struct hmm_region *region)
+{
+	uint64_t leaves = 0, page = hmm_page_size();
+
+	for (uint64_t i = 0; i < region->ntouched_words; i++)
+		leaves += (uint64_t)__builtin_popcountll(atomic_load(&region->touched[i]));
+	return leaves * HMM__LEAF_PAGES * (sizeof(hmm__word) + (region->slots ? sizeof(uint32_t) : 0)) +
+	       HMM__MIN(region->ntouched_words * 8, leaves * page);
+}
+
+static uint64_t metadata_bytes(struct hmm_space *space)
+{
+	uint64_t bytes = sizeof(*space) + space->fresh_frame * sizeof(struct hmm__frame) +
+	                 hmm__policy_bytes(space->policy);
+
+	hmm__lock(&hmm__spaces_lock);
+	for (struct hmm_region *r = space->regions; r; r = r->next)
+		bytes += sizeof(*r) + table_bytes(r);
+	hmm__unlock(&hmm__spaces_lock);
+	for (unsigned e = 0; e < 2; e++) {
+		for (unsigned o = 0; o < HMM__ORDERS; o++)
+			bytes += space->engines[e].pools[o].map.memory_size;
+	}
+	if (space->swap_slots)
+		bytes += hmm__slots_bytes(space->swap_slots);
+	return bytes;
+}
+
+/* Under the lock. */
+static void read_books(struct hmm_space *space, struct hmm_stats *s)
+{
+	s->frames = space->budget;
+	s->held = space->held;
+	s->peak_held = space->peak_held;
+	s->resident = space->resident;
+	s->available = space->available;
+	s->laundry = space->laundry;
+	s->pinned = space->held_back;
+	s->free = hmm__frames_free(space);
+	s->policy_errors = hmm__policy_errors(space->policy);
+}
+
+static void read_counters(struct hmm_space *space, struct hmm_stats *s)
+{
+	struct hmm__counters *c = &space->count;
+
+	s->dirty = atomic_load(&space->dirty);
+	s->faults_inline = c->faults_inline;
+	s->faults_thread = c->faults_thread;
+	s->faults = s->faults_inline + s->faults_thread;
+	s->faults_read = c->faults_read;
+	s->faults_write = c->faults_write;
+	s->faults_protect = c->faults_protect;
+	s->faults_stale = c->faults_stale;
+	s->faults_failed = c->faults_failed;
+	s->zero_fills = c->zero_fills;
+	s->loads = c->loads;
+	s->prefetches = c->prefetches;
+	s->prefetch_hits = c->prefetch_hits;
+	s->load_errors = c->load_errors;
+	s->rescues = c->rescues;
+	s->evictions = c->evictions;
+	s->write_outs = c->write_outs;
+	s->write_outs_wasted = c->write_outs_wasted;
+	s->write_errors = c->write_errors;
+	s->zero_drops = c->zero_drops;
+	s->discards = c->discards;
+	s->grants = c->grants;
+	s->copies = c->copies;
+	s->busy = c->busy;
+	s->passes = c->passes;
+	s->waits = c->waits;
+	s->frame_waits = c->frame_waits;
+	s->store_bytes_read = c->bytes_read;
+	s->store_bytes_written = c->bytes_written;
+	s->fault_ns = c->fault_ns;
+	s->load_ns = c->load_ns;
+	s->write_ns = c->write_ns;
+	s->reclaim_ns = c->reclaim_ns;
+	s->events_dropped = c->events_dropped;
+}
+
+int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats)
+{
+	struct hmm_stats s = { .size = sizeof(s) };
+	struct hmm__call call;
+
+	if (!space || !stats)
+		return -EINVAL;
+	hmm__call_begin_space(&call, space);
+	hmm__lock(&space->lock);
+	read_books(space, &s);
+	hmm__unlock(&space->lock);
+	read_counters(space, &s);
+	hmm__lock(&space->swap_lock);
+	if (space->swap_slots)
+		s.swap_bytes = hmm__slots_used(space->swap_slots) << HMM__PAGE_SHIFT_MIN;
+	hmm__unlock(&space->swap_lock);
+	s.metadata_bytes = metadata_bytes(space);
+	s.engine = HMM_ENGINE_COPY;
+	for (unsigned i = 0; i < 2; i++) {
+		if (!space->engines[i].open)
+			continue;
+		s.deliveries |= 1u << i;
+		if (space->engines[i].caps & HMM_BACKEND_GRANT)
+			s.engine = HMM_ENGINE_MOVE;
+	}
+	hmm__call_end(&call);
+	return hmm__stats_write(stats, &s, sizeof(s));
+}

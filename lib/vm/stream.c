@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream.c - see sequential access, say how much to read ahead and what to drop behind
+ *
+ * A region follows a few streams at once.  A fault that hits where a stream is expected next continues it; from the
+ * third in a row on pages are read ahead, each time four times as many, up to the region's limit.  A fault anywhere else begins
+ * a new stream in the place of the oldest, so random access never reads ahead.
+ *
+ * Drop-behind: once a stream has passed more than a quarter of the budget, its pages will have been evicted long before it comes
+ * round again.  Then the pages it has passed are taken back at once: others stay resident, and the frames are still in the
+ * CPU's caches when they are filled again (which halves the price of reading into them).
+ *
+ * The fields are hints: racing updates at worst lose a stream.
+ */
+#include "lib/vm/vm.h"
+
+#define FIRST_WINDOW 4u
+#define GROWTH 4u
+#define CONFIRM 2u /* faults in a row before reading ahead */
+
+static uint64_t get(_Atomic uint64_t *x)
+{
+	return atomic_load_explicit(x, memory_order_relaxed);
+}
+
+static void set(_Atomic uint64_t *x, uint64_t v)
+{
+	atomic_store_explicit(x, v, memory_order_relaxed);
+}
+
+static struct hmm__stream *begin(struct hmm_region *region, uint64_t page)
+{
+	uint32_t i = atomic_fetch_add_explicit(&region->next_stream, 1, memory_order_relaxed) % HMM__STREAMS;
+	struct hmm__stream *s = &region->streams[i];
+
+	set(&s->next, page + 1);
+	set(&s->start, page);
+	atomic_store_explicit(&s->faults, 0, memory_order_relaxed);
+	atomic_store_explicit(&s->window, 0, memory_order_relaxed);
+	atomic_store_explicit(&s->far, 0, memory_order_relaxed);
+	return s;
+}
+
+static struct hmm__stream *find(struct hmm_region *region, uint64_t page)
+{
+	for (unsigned i = 0; i < HMM__STREAMS; i++) {
+		if (get(&region->streams[i].next) == page)
+			return &region->streams[i];
+	}
+	return NULL;
+}
+
+static void drop_behind(struct hmm_region *region, struct hmm__stream *s, uint64_t page, struct hmm__ahead *ahead)
+{
+	struct hmm_space *space = region->space;
+	uint64_t start = get(&s->start), passed = page - start, quarter = space->budget / 4 / region->weight;
+	uint64_t chunk = HMM__MAX(HMM__GROUP / region->weight, 1u);
+
+	if (page <= start)
+		return;
+	if (!atomic_load_explicit(&s->far, memory_order_relaxed)) {
+		if (passed <= quarter)
+			return;
+		atomic_store_explicit(&s->far, 1, memory_order_relaxed);
+	}
+	/* while frames are free nothing needs to go */
+	if (__atomic_load_n(&space->budget, __ATOMIC_RELAXED) + __atomic_load_n(&space->free_slots, __ATOMIC_RELAXED) >
+	    __atomic_load_n(&space->held, __ATOMIC_RELAXED) + 2 * (ahead->pages + 1) * region->weight)
+		return;
+	ahead->nbehind = HMM__MIN(passed, 2 * HMM__MAX(ahead->pages + 1, chunk));
+	ahead->behind = page - ahead->nbehind;
+	set(&s->start, page);
+}
+
+void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahead *ahead)
+{
+	uint32_t advice = atomic_load_explicit(&region->advice, memory_order_relaxed), window, faults;
+	struct hmm__stream *s;
+
+	*ahead = (struct hmm__ahead){ .stream = NULL };
+	if (advice == HMM_ADVISE_RANDOM || !region->read_ahead)
+		return;
+	s = find(region, page);
+	if (!s) {
+		s = begin(region, page);
+		if (advice != HMM_ADVISE_SEQUENTIAL)
+			return;
+		atomic_store_explicit(&s->faults, CONFIRM, memory_order_relaxed);
+	}
+	ahead->stream = s;
+	faults = atomic_load_explicit(&s->faults, memory_order_relaxed);
+	set(&s->next, page + 1);
+	if (faults < CONFIRM) {
+		atomic_store_explicit(&s->faults, faults + 1, memory_order_relaxed);
+		return;
+	}
+	window = atomic_load_explicit(&s->window, memory_order_relaxed);
+	window = window ? HMM__MIN(window * GROWTH, region->read_ahead) : HMM__MIN(FIRST_WINDOW, region->read_ahead);
+	if (advice == HMM_ADVISE_SEQUENTIAL)
+		window = region->read_ahead;
+	atomic_store_explicit(&s->window, window, memory_order_relaxed);
+	ahead->pages = HMM__MIN((uint64_t)window, region->npages - 1 - page);
+	drop_behind(region, s, page, ahead);
+}
+
+void hmm__stream_advance(struct hmm_region *region, struct hmm__stream *s, uint64_t page, uint64_t n)
+{
+	(void)region;
+	set(&s->next, page + n);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sync.c - write dirty pages of a shared region to its store while they stay mapped
+ *
+ * A batch of dirty pages is claimed (LOADING), write-protected, copied to window slots and released clean, with
+ * WRITEBACK set; then the copies are written.  So an access waits for the copy at most, never for the store; a page that is
+ * written meanwhile is dirty again and simply needs another sync.  A pinned page may be the target of a device or a
+ * system call, so its protection is left alone and it stays dirty.
+ */
+#include <errno.h>
+#include <sched.h>
+
+#include "lib/store/store.h"
+#include "lib/vm/batch.h"
+#include "lib/vm/call.h"
+#include "lib/vm/load.h"
+
+#define BATCH 64u
+
+/* Claim dirty mapped pages; *page moves on.  Pages in the laundry are waited for. */
+static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t *page, uint64_t end)
+{
+	b->n = 0;
+	while (b->n < BATCH && (*page = hmm__page_next_touched(region, *page)) < end) {
+		hmm__word *word = &region->words[*page];
+		uint64_t w = atomic_load(word);
+
+		if (hmm__word_busy(w) || hmm__word_state(w) == HMM__LAUNDRY || (w & HMM__WRITEBACK)) {
+			if (b->n)
+				return; /* not while holding claims: two syncs could wait for each other */
+			hmm__page_wait(region, word, w);
+			continue;
+		}
+		if (hmm__word_state(w) != HMM__MAPPED || !(w & HMM__DIRTY)) {
+			(*page)++;
+			continue;
+		}
+		if (!hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
+			continue;
+		b->items[b->n++] = (struct hmm__item){
+			.region = region, .page = *page, .word = w, .slot = HMM__NO_SLOT,
+			.weight = (uint16_t)region->weight,
+		};
+		(*page)++;
+	}
+}
+
+/* A slot for each, as far as they go; the rest is released, to be claimed again.  Returns where to go on. */
+static uint64_t take_slots(struct hmm_region *region, struct hmm__batch *b, uint64_t next)
+{
+	unsigned n = 0;
+
+	for (; n < b->n; n++) {
+		b->items[n].slot = hmm__bounce_get(region->pool);
+		if (b->items[n].slot == HMM__NO_SLOT)
+			break;
+	}
+	if (n < b->n)
+		next = b->items[n].page;
+	for (unsigned i = n; i < b->n; i++)
+		hmm__page_leave(region, b->items[i].page, HMM__MAPPED, 0, 0);
+	b->n = n;
+	return next;
+}
+
+static void protect_and_copy(struct hmm_region *region, struct hmm__batch *b)
+{
+	struct hmm__engine *engine = region->engine;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+		struct hmm_span span = { hmm__page_address(region, it->page), (size_t)1 << region->shift };
+
+		it->keep = hmm__word_pins(it->word) != 0;
+		it->error = it->keep ? 0 : engine->ops->write_protect(engine->backend, &span, 1, 1);
+		b->unmaps[i] = (struct hmm_unmap){
+			.address = span.address, .slot = hmm__slot_address(region->pool, it->slot), .length = span.length,
+			.flags = HMM_UNMAP_COPY | HMM_UNMAP_PEEK,
+		};
+	}
+	engine->ops->unmap(engine->backend, b->unmaps, b->n);
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		if (!it->error)
+			it->error = b->unmaps[i].error;
+		if (it->error)
+			hmm__page_leave(region, it->page, HMM__MAPPED, 0, 0);
+		else
+			hmm__page_leave(region, it->page, HMM__MAPPED, it->keep ? 0 : HMM__DIRTY, HMM__WRITEBACK);
+	}
+}
+
+/*
+ * The store refused it: dirty as before.  It is still MAPPED, for WRITEBACK keeps evictions and discards off.  That it
+ * is protected although dirty only costs one more trap.
+ */
+static void put_back(struct hmm_region *region, struct hmm__item *it)
+{
+	hmm__word *word = &region->words[it->page];
+
+	for (;;) {
+		uint64_t w = atomic_load(word);
+
+		if (hmm__word_busy(w)) {
+			hmm__page_wait(region, word, w);
+			continue;
+		}
+		if (w & HMM__DIRTY)
+			return;
+		if (hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING))) {
+			hmm__page_leave(region, it->page, HMM__MAPPED, 0, HMM__DIRTY);
+			return;
+		}
+	}
+}
+
+static int write_copies(struct hmm_region *region, struct hmm__batch *b)
+{
+	struct hmm_space *space = region->space;
+	unsigned n = 0;
+	int first = 0;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+
+		if (it->error)
+			continue;
+		b->order[n] = (uint16_t)i;
+		b->vecs[n++] = (struct hmm_store_vec){ .offset = hmm__store_offset(region, it->page),
+			                               .data = hmm__slot_address(region->pool, it->slot),
+			                               .length = (size_t)1 << region->shift };
+	}
+	if (n)
+		hmm__store_write(region->store, b->vecs, n);
+	for (unsigned i = 0; i < n; i++) {
+		struct hmm__item *it = &b->items[b->order[i]];
+
+		if (!b->vecs[i].error) {
+			hmm__add(&space->count.write_outs, 1);
+			hmm__add(&space->count.bytes_written, b->vecs[i].length);
+		} else {
+			hmm__add(&space->count.write_errors, 1);
+			hmm__event(space, HMM_EVENT_WRITE_ERROR, region, it->page, 1, b->vecs[i].error, NULL);
+			put_back(region, it);
+			first = first ? first : b->vecs[i].error;
+		}
+		hmm__page_unmark(region, it->page, HMM__WRITEBACK);
+	}
+	for (unsigned i = 0; i < b->n; i++) {
+		if (b->items[i].error && b->items[i].error != -ENOENT)
+			first = first ? first : b->items[i].error;
+		hmm__bounce_put(region->pool, b->items[i].slot);
+	}
+	return first;
+}
+
+/* Dirty pages that are not mapped any more: those in the laundry are waited for by claim(), those that a store refused
+ * sit on the available list and are tried once more. */
+static int write_refused(struct hmm_region *region, uint64_t page, uint64_t end)
+{
+	int first = 0;
+
+	for (; (page = hmm__page_next_touched(region, page)) < end; page++) {
+		uint64_t w = atomic_load(&region->words[page]);
+		int r;
+
+		if (hmm__word_state(w) != HMM__AVAILABLE || !(w & HMM__DIRTY))
+			continue;
+		r = hmm__page_ensure(region, page, HMM_ACCESS_PIN, false);
+		first = first ? first : r;
+	}
+	return first;
+}
+
+int hmm__sync_pages(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	struct hmm_space *space = region->space;
+	uint64_t end = page + npages;
+	struct hmm__batch *b = NULL;
+	int first = 0, r;
+
+	if (!(region->flags & HMM_REGION_SHARED))
+		return 0;
+	first = write_refused(region, page, end);
+	while (!b) {
+		hmm__lock(&space->lock);
+		b = hmm__batch_get(space);
+		hmm__unlock(&space->lock);
+		if (!b)
+			sched_yield();
+	}
+	while (page < end) {
+		unsigned claimed;
+
+		claim(region, b, &page, end);
+		claimed = b->n;
+		if (!claimed)
+			continue;
+		page = take_slots(region, b, page);
+		if (!b->n) {
+			r = hmm__frames_wait(space, region->weight);
+			if (r) {
+				first = first ? first : r;
+				break;
+			}
+			continue;
+		}
+		protect_and_copy(region, b);
+		r = write_copies(region, b);
+		first = first ? first : r;
+	}
+	hmm__lock(&space->lock);
+	hmm__batch_put(space, b);
+	hmm__unlock(&space->lock);
+	return first;
+}
+
+int hmm_region_sync(struct hmm_region *region, void *address, size_t length, unsigned flags)
+{
+	struct hmm__call call;
+	uint64_t page, npages;
+	int r;
+
+	if (flags & ~(unsigned)HMM_SYNC_DURABLE)
+		return -EINVAL;
+	r = hmm__call_range(&call, region, address, length, &page, &npages);
+	if (r)
+		return r;
+	r = hmm__sync_pages(region, page, npages);
+	if (!r && flags & HMM_SYNC_DURABLE && region->flags & HMM_REGION_SHARED)
+		r = hmm__store_sync(region->store, hmm__store_offset(region, page), length);
+	hmm__call_end(&call);
+	return r;
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vm.h - the heart's structures, and who may change which field
+ *
+ * Locks, outer first: fork > region > spaces > engine > space > swap > (backend, store) > event.
+ * Key: (i) fixed at creation  (s) space lock  (r) region lock  (g) table lock, read by a sequence count
+ *      (p) page word  (a) atomic, statistics or hints only  (w) swap lock
+ *
+ * V1  held = frames mapped or being mapped + populated slots of all windows <= budget, at every instant (except
+ *     that a budget may be lowered only as far as held has come down).
+ * V2  A frame number names a page from before its word says LOADING-with-frame until it is ABSENT again.
+ * V3  No lock is held across store I/O, backend calls on pages, or callbacks of the user's.
+ * V4  The fault path allocates nothing; batches (struct hmm__batch) come from a fixed stock.
+ */
+#ifndef HMM_VM_VM_H
+#define HMM_VM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <hurd-mm/region.h>
+#include <hurd-mm/space.h>
+
+#include "lib/base/lock.h"
+#include "lib/policy/instance.h"
+#include "lib/store/slots.h"
+#include "lib/vm/page.h"
+#include "lib/vm/slotmap.h"
+
+#define HMM__PAGE_SHIFT_MAX 21
+#define HMM__PAGE_SHIFT_MIN 12
+#define HMM__ORDERS (HMM__PAGE_SHIFT_MAX - HMM__PAGE_SHIFT_MIN + 1)
+#define HMM__BATCH_MAX 256u
+#define HMM__BATCHES 8u
+#define HMM__BOUNCES 16u
+#define HMM__LEAF_PAGES 512u   /* page words in one page of metadata */
+#define HMM__EVENTS 128u
+#define HMM__STREAMS 4u
+#define HMM__REGION_BITS 24
+#define HMM__POISONED_MAX 32u
+#define HMM__RESIDENT_MIN 16u  /* frames that pins and locks must leave */
+
+/* A resident page, or one whose contents are kept in the window. */
+struct hmm__frame {
+	struct hmm_region *region; /* (s) NULL: free */
+	uint64_t page;             /* (s) index in the region */
+	uint32_t slot;             /* (s) window slot while LAUNDRY or AVAILABLE or slot_refs > 0 */
+	uint32_t next, prev;       /* (s) free list, or available list */
+	uint8_t listed;            /* (s) 1: on the available list */
+	uint8_t proposed;          /* (s) 1: the policy named it and waits for our verdict */
+	uint16_t slot_refs;        /* (s) the laundry's writer, and a rescuer that copies meanwhile; last one frees it */
+};
+
+/* The window of one page size of one engine. */
+struct hmm__pool {
+	struct hmm__engine *engine; /* (i) */
+	unsigned shift;             /* (i) */
+	uint32_t weight;            /* (i) frames a slot */
+	uint8_t *base;              /* (i) NULL: not made yet */
+	struct hmm__slotmap map;    /* (s) */
+	_Atomic uint32_t bounce[HMM__BOUNCES]; /* populated slots parked for reuse while warm; HMM__NO_SLOT: none */
+};
+
+/* One open backend: one delivery of the space. */
+struct hmm__engine {
+	struct hmm_space *space;           /* (i) */
+	const struct hmm_backend_ops *ops; /* (i) */
+	void *backend;                     /* (i) */
+	uint32_t caps;                     /* (i) */
+	uint32_t delivery;                 /* (i) */
+	bool open;                         /* engine lock */
+	struct hmm__pool pools[HMM__ORDERS];
+};
+
+/* A run of adjacent accesses. */
+struct hmm__stream {
+	_Atomic uint64_t next;   /* (a) the page whose fault continues it */
+	_Atomic uint64_t start;  /* (a) where it began, or what has been dropped behind it ends */
+	_Atomic uint32_t faults; /* (a) that continued it */
+	_Atomic uint32_t window; /* (a) pages to read ahead at the next fault */
+	_Atomic uint32_t far;    /* (a) has passed more than a quarter of the budget: drop behind it */
+};
+
+struct hmm_region {
+	/* Type-stable: the memory of a region is only ever reused for regions, so a stale reader may touch refs. */
+	_Atomic uint32_t refs;         /* users now; calls and faults */
+	_Atomic uint32_t dying;        /* no new users */
+	struct hmm_space *space;       /* (i) */
+	struct hmm__engine *engine;    /* (i) */
+	struct hmm__pool *pool;        /* (i) */
+	struct hmm_store *store;       /* (i) NULL: anonymous */
+	uint8_t *base;                 /* (i) */
+	size_t length;                 /* (i) bytes */
+	uint64_t npages;               /* (i) */
+	uint64_t offset;               /* (i) in the store */
+	unsigned shift;                /* (i) */
+	uint32_t weight;               /* (i) frames a page */
+	uint32_t id;                   /* (i) */
+	uint32_t flags;                /* (i) enum hmm_region_flags */
+	uint32_t read_ahead;           /* (i) pages */
+	hmm__word *words;              /* (p) one a page, sparse */
+	_Atomic uint32_t *slots;       /* swap slot of a STORED page, valid while its word is owned; NULL: shared */
+	_Atomic uint64_t *touched;     /* (a) a bit for each HMM__LEAF_PAGES page words that ever changed */
+	uint64_t ntouched_words;       /* (i) */
+	struct hmm__lock lock;         /* calls that change the range as a whole */
+	_Atomic uint64_t mapped_pages; /* (a) not yet unmapped */
+	bool read_only;                /* (r) some part is or was read-only: frames can't be granted */
+	_Atomic uint32_t no_grant;     /* (a) mirrors read_only, or shared with a forked child */
+	_Atomic uint32_t advice;       /* (a) HMM_ADVISE_NORMAL, _RANDOM or _SEQUENTIAL */
+	_Atomic uint32_t next_stream;  /* (a) */
+	struct hmm__stream streams[HMM__STREAMS];
+	struct hmm_region *next_free;  /* (g) */
+	struct hmm_region *next, *prev; /* spaces lock: the space's regions */
+};
+
+/* Statistics that many threads add to. */
+struct hmm__counters {
+	_Atomic uint64_t faults_read, faults_write, faults_protect, faults_stale, faults_failed, faults_inline,
+		faults_thread, zero_fills, loads, prefetches, prefetch_hits, load_errors, rescues, evictions, write_outs,
+		write_outs_wasted, write_errors, zero_drops, discards, grants, copies, busy, passes, waits, frame_waits,
+		bytes_read, bytes_written, fault_ns, load_ns, write_ns, reclaim_ns, events_dropped;
+};
+
+struct hmm__poisoned {
+	struct hmm_region *region;
+	uint32_t region_id;
+	uint64_t page;
+	uint64_t since; /* ns */
+};
+
+struct hmm__batch;
+
+struct hmm_space {
+	struct hmm__lock lock;       /* (s) */
+	uint64_t budget;             /* (s) frames */
+	uint64_t held;               /* (s) V1 */
+	uint64_t peak_held;          /* (s) */
+	uint64_t free_slots;         /* (s) frames in free populated slots */
+	uint64_t held_back;          /* (s) frames pinned or locked */
+	uint32_t capacity;           /* (i) most frames */
+	struct hmm__frame *frames;   /* (s) by number */
+	uint32_t free_frame;         /* (s) list */
+	uint32_t fresh_frame;        /* (s) numbers from here on were never used */
+	uint32_t available_first, available_last; /* (s) oldest first */
+	uint64_t available;          /* (s) frames */
+	uint64_t laundry;            /* (s) frames */
+	uint64_t resident;           /* (s) frames mapped or being loaded */
+	_Atomic uint64_t dirty;      /* (a) frames */
+	struct hmm__policy *policy;  /* (s) */
+	struct hmm__batch *free_batch; /* (s) */
+	unsigned passes_running;     /* (s) */
+	uint32_t low_water, high_water, available_target, batch; /* (s) set with the budget */
+	uint32_t rescue;             /* (i) enum hmm_rescue */
+	uint32_t engine_choice;      /* (i) enum hmm_engine */
+	uint32_t flags;              /* (i) */
+	uint32_t pagers;             /* (i) */
+	struct hmm_space_options given; /* (i) what was asked for, to size water marks again */
+	_Atomic uint32_t frame_seq;  /* changes whenever frames may have become free; futex */
+	_Atomic uint32_t frame_waiters;
+
+	/* is keeping worth it? (keep.c) */
+	_Atomic uint64_t load_cost_ns;   /* (a) moving average of one page's load */
+	_Atomic uint32_t keep_passes, keep_samples, keep_rescues; /* (a) */
+	_Atomic uint32_t keep_now;       /* (a) */
+
+	struct hmm__lock engine_lock; /* making engines and pools */
+	struct hmm__engine engines[2]; /* by delivery */
+	const struct hmm_backend_ops *ops; /* (i) */
+	void *backend_arg;           /* (i) */
+
+	struct hmm__lock swap_lock;  /* (w) */
+	struct hmm_store *swap;      /* (w) made when first needed, then fixed */
+	struct hmm__slots *swap_slots; /* (w) */
+
+	struct hmm__lock event_lock;
+	struct hmm_event events[HMM__EVENTS]; /* event lock */
+	char event_text[HMM__EVENTS][160];
+	uint32_t event_first, event_count;    /* event lock */
+	void (*event)(void *arg, const struct hmm_event *event); /* (i) */
+	void *event_arg;             /* (i) */
+	struct hmm__poisoned poisoned[HMM__POISONED_MAX]; /* event lock */
+	_Atomic uint32_t npoisoned;
+
+	pthread_t reclaimer;         /* (i) */
+	bool reclaimer_runs;         /* (i) */
+	_Atomic uint32_t wakeups;    /* futex of the reclaimer */
+	_Atomic uint32_t reclaimer_idle;
+	_Atomic uint32_t stop;
+	_Atomic int64_t pressure;    /* frames the supplier wants back */
+
+	_Atomic uint32_t gate;       /* 1: closed for fork; futex */
+	_Atomic uint32_t inside;     /* background work that the gate must wait for */
+
+	struct hmm_store *child_swap; /* during fork: the child's copy of the swap store */
+	int child_error;              /* during fork: why the child can't have its copy */
+	struct hmm_region *regions;  /* spaces lock */
+	struct hmm_space *next, *prev; /* spaces lock */
+	struct hmm__counters count;
+};
+
+static inline void hmm__add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline uint8_t *hmm__slot_address(const struct hmm__pool *pool, uint32_t slot)
+{
+	return pool->base + ((size_t)slot << pool->shift);
+}
+
+static inline uint8_t *hmm__page_address(const struct hmm_region *region, uint64_t page)
+{
+	return region->base + (page << region->shift);
+}
+
+/* The identity that policies see. */
+static inline uint64_t hmm__page_id(const struct hmm_region *region, uint64_t page)
+{
+	return (uint64_t)region->id << (64 - HMM__REGION_BITS) | page;
+}
+
+/* regions.c: the table of addresses */
+int hmm__regions_add(struct hmm_region *region);
+/* *ret_bytes, if not NULL: how much of the range was the region's still */
+int hmm__regions_cut(struct hmm_region *region, uint8_t *from, uint8_t *to, size_t *ret_bytes);
+struct hmm_region *hmm__region_get(uintptr_t address); /* a reference, or NULL */
+bool hmm__region_hold(struct hmm_region *region);      /* false: dying */
+void hmm__region_put(struct hmm_region *region);
+void hmm__region_drain(struct hmm_region *region);     /* wait until the caller's is the only reference left */
+bool hmm__regions_cover(struct hmm_region *region, uint8_t *from, uint8_t *to);
+struct hmm_region *hmm__region_new(void);
+void hmm__region_free(struct hmm_region *region);
+extern struct hmm__lock hmm__spaces_lock;
+extern struct hmm_space *hmm__spaces;
+
+/* page.c: waiting for and waking the users of a page */
+void hmm__page_wait(struct hmm_region *region, hmm__word *word, uint64_t seen);
+void hmm__page_wake(struct hmm_region *region, uint64_t page);
+/* Leave a state that the caller owns: state, set and clear flags; wakes. */
+void hmm__page_leave(struct hmm_region *region, uint64_t page, enum hmm__state state, uint64_t clear, uint64_t set);
+void hmm__page_leave_absent(struct hmm_region *region, uint64_t page, uint64_t clear, uint64_t set);
+uint64_t hmm__page_unmark(struct hmm_region *region, uint64_t page, uint64_t clear);
+void hmm__page_mark(struct hmm_region *region, uint64_t page, uint64_t set);
+void hmm__page_touched(struct hmm_region *region, uint64_t page);
+/* The next page at or after `page` whose word is in a leaf that was ever touched; npages if there is none. */
+uint64_t hmm__page_next_touched(struct hmm_region *region, uint64_t page);
+
+/* fault.c */
+#define HMM__AGAIN 1 /* nothing done: another thread was first */
+int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access); /* the backend's callback */
+int hmm__page_ensure(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write);
+
+/* load.c: the page is LOADING and ours; returns 0 with it MAPPED, or -errno with it back where it was */
+int hmm__load(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write);
+/* The same from LAUNDRY or AVAILABLE, as seen in w; HMM__AGAIN if another thread was first. */
+int hmm__rescue(struct hmm_region *region, uint64_t page, uint64_t w, enum hmm_access access, bool write);
+/*
+ * ahead.c: load up to n absent pages from `page` on; returns pages loaded.  asked: the first one is LOADING and the
+ * caller's; it is MAPPED if the result is not 0, and still the caller's if it is.
+ */
+int64_t hmm__load_run(struct hmm_region *region, uint64_t page, uint64_t n, bool asked);
+
+/* frames.c: all under the space's lock unless noted */
+int hmm__frames_init(struct hmm_space *space);
+void hmm__frames_fini(struct hmm_space *space);
+uint64_t hmm__frames_free(const struct hmm_space *space); /* could be mapped at once */
+uint32_t hmm__frame_take(struct hmm_space *space, struct hmm_region *region, uint64_t page);
+void hmm__frame_put(struct hmm_space *space, uint32_t frame);
+bool hmm__credit_take(struct hmm_space *space, uint64_t n);
+void hmm__credit_put(struct hmm_space *space, uint64_t n);
+uint32_t hmm__slot_take_populated(struct hmm__pool *pool);
+void hmm__slot_put_populated(struct hmm__pool *pool, uint32_t slot);
+void hmm__available_add(struct hmm_space *space, uint32_t frame);
+void hmm__available_remove(struct hmm_space *space, uint32_t frame);
+/* Tell the policy that a page stays, if it asked. */
+void hmm__frame_stays(struct hmm_space *space, uint32_t frame, enum hmm_reject why);
+void hmm__frames_changed(struct hmm_space *space); /* no lock needed: wake who waits for a frame */
+/* No lock held: a populated slot for a transfer, filled if need be; HMM__NO_SLOT if no frame is left. */
+uint32_t hmm__bounce_get(struct hmm__pool *pool);
+void hmm__bounce_put(struct hmm__pool *pool, uint32_t slot);
+void hmm__bounce_flush(struct hmm_space *space);
+/* No lock held: turn free populated slots into credits until `want` of them are there; returns credits made. */
+uint64_t hmm__slots_release(struct hmm_space *space, uint64_t want);
+int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool **ret_pool);
+int hmm__engine_open(struct hmm_space *space, uint32_t delivery, struct hmm__engine **ret_engine);
+void hmm__engine_close(struct hmm__engine *engine);
+
+/* reclaim.c */
+/* One pass.  Returns frames made free (0 or more), or -errno if nothing was and a store is why. */
+int64_t hmm__reclaim(struct hmm_space *space, uint64_t want);
+/* Wait until `n` frames may be free; -errno if that can't be hoped for. */
+int hmm__frames_wait(struct hmm_space *space, uint64_t n);
+/* After frames were taken: help, or wake who does. */
+void hmm__reclaim_poke(struct hmm_space *space);
+/* Evict these pages of a region now, as far as they can be; returns frames, or -errno of a store. */
+int64_t hmm__evict_range(struct hmm_region *region, uint64_t page, uint64_t npages, bool keep);
+
+/* Give up to n frames of available pages back. */
+void hmm__reclaim_window(struct hmm_space *space, uint64_t n);
+
+/* discard.c: drop every page of a range unsaved, from any state.  Waits for who is busy with one. */
+enum hmm__discard {
+	HMM__DISCARD_RANGE, /* the range stays: the pages are unmapped */
+	HMM__DISCARD_UNMAP, /* the range is about to be detached, by the caller, when all pages are claimed */
+	HMM__DISCARD_GONE,  /* the range is gone already */
+};
+int hmm__discard(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm__discard how);
+/* The page is EVICTING and the caller's, and nothing is mapped there any more: forget it. */
+void hmm__page_lost(struct hmm_region *region, uint64_t page);
+
+/* swap.c */
+int hmm__swap_ready(struct hmm_space *space); /* not on the fault path: makes the store */
+void hmm__swap_free(struct hmm_space *space, uint32_t slot, uint32_t npages);
+
+/* keep.c */
+bool hmm__keep_clean(struct hmm_space *space);     /* shall this pass keep clean pages' contents? */
+uint64_t hmm__keep_goal(const struct hmm_space *space); /* frames the available list should hold now */
+void hmm__keep_loaded(struct hmm_space *space, uint64_t ns, uint64_t npages);
+void hmm__keep_rescued(struct hmm_space *space);
+void hmm__keep_evicted(struct hmm_space *space, uint32_t kept);
+
+/* event.c */
+void hmm__event(struct hmm_space *space, enum hmm_event_kind kind, struct hmm_region *region, uint64_t page,
+                uint64_t npages, int error, const char *text);
+void hmm__events_deliver(struct hmm_space *space);
+void hmm__events_forget(struct hmm_space *space, struct hmm_region *region);
+void hmm__poison_add(struct hmm_region *region, uint64_t page);
+void hmm__poison_expire(struct hmm_space *space, uint64_t older_than_ns);
+
+/* reclaimer.c */
+int hmm__reclaimer_start(struct hmm_space *space);
+void hmm__reclaimer_stop(struct hmm_space *space);
+void hmm__reclaimer_wake(struct hmm_space *space);
+void hmm__work(struct hmm_space *space); /* one round of background work */
+
+/* stream.c */
+struct hmm__ahead {
+	struct hmm__stream *stream; /* NULL: no read-ahead */
+	uint64_t pages;             /* to read beyond the one asked for */
+	uint64_t behind, nbehind;   /* pages to drop behind it */
+};
+void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahead *ret_ahead);
+/* n pages from `page` on are there now: the stream's next fault is behind them. */
+void hmm__stream_advance(struct hmm_region *region, struct hmm__stream *stream, uint64_t page, uint64_t n);
+
+/* gone.c */
+void hmm__gone(void *arg, uintptr_t address, size_t length);
+void hmm__pressure(void *arg, int64_t frames);
+
+/* space.c */
+void hmm__space_watermarks(struct hmm_space *space);
+int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames);
+
+/* fork.c */
+int hmm__fork_init(void);
+void hmm__gate_wait(struct hmm_space *space);
+
+#endif

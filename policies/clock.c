@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * clock.c - second chance: FIFO that spares a page used since the hand last passed
+ *
+ * Idea: a hit only counts, up to 2^bits - 1; nothing moves.  The hand looks at the oldest page: one with a count loses
+ * one and becomes the newest, one without is the victim.  That approximates LRU with what hardware can tell (one
+ * reference bit), and keeps hits free of list work.
+ * Source: F. J. Corbato, "A paging experiment with the Multics system", MIT Project MAC, 1968; more than one bit: A. J.
+ * Smith, "Sequentiality and prefetching in database systems", ACM TODS 3(3), 1978 (GCLOCK).
+ *
+ * Parameter: bits=1 (default) or bits=2.
+ * Cost: a hit is one byte; a victim costs the steps of the hand, O(1) on average over hits, at most 2^bits rounds;
+ * 9 bytes a frame, no ghosts.
+ * Known weakness: as LRU: scans, and loops slightly larger than memory.  If everything was touched, the hand has to go
+ * all the way round.
+ *
+ * New pages count 0.  A page touched while it was proposed (RACED) is treated as the hand treats a page in use: it
+ * loses one, if it has any, and becomes the newest.  WILLNEED is a touch; DISCARD, EVICT_NEXT and WONTNEED clear
+ * the count and make the page the next victim, the last one named first.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <hurd-mm/policy.h>
+
+#include "policies/frame-list.h"
+
+struct clock {
+	struct frame_list list;
+	uint8_t *count; /* capacity, behind the links */
+	uint8_t most;
+	struct frame_link links[];
+};
+
+static size_t clock_state_size(uint32_t capacity)
+{
+	return sizeof(struct clock) + frame_list_size(capacity) + capacity;
+}
+
+static int clock_start(void *state, uint32_t capacity, uint32_t frames, const char *params)
+{
+	struct clock *clock = state;
+
+	(void)frames;
+	if (params[0] == '\0' || strcmp(params, "bits=1") == 0)
+		clock->most = 1;
+	else if (strcmp(params, "bits=2") == 0)
+		clock->most = 3;
+	else
+		return -EINVAL;
+	clock->count = (uint8_t *)clock->links + frame_list_size(capacity);
+	frame_list_init(&clock->list, clock->links, capacity);
+	return 0;
+}
+
+static void clock_inserted(void *state, uint32_t frame, uint64_t page, uint32_t region, enum hmm_access access)
+{
+	struct clock *clock = state;
+
+	(void)page, (void)region, (void)access;
+	clock->count[frame] = 0;
+	frame_list_push_newest(&clock->list, frame);
+}
+
+static void clock_touch(struct clock *clock, uint32_t frame)
+{
+	clock->count[frame] += clock->count[frame] < clock->most;
+}
+
+static void clock_touched(void *state, const uint32_t *frames, uint32_t n, enum hmm_access access)
+{
+	struct clock *clock = state;
+
+	(void)access;
+	for (uint32_t i = 0; i < n; i++)
+		clock_touch(clock, frames[i]);
+}
+
+static uint32_t clock_choose(void *state, uint32_t want, uint32_t *out, uint32_t scan)
+{
+	struct clock *clock = state;
+	uint32_t n = 0;
+
+	for (; n < want && scan > 0; scan--) {
+		uint32_t frame = frame_list_victim(&clock->list);
+
+		if (frame == FRAME_NONE)
+			break;
+		if (clock->count[frame] > 0) {
+			clock->count[frame]--;
+			frame_list_move_newest(&clock->list, frame);
+		} else {
+			frame_list_unlink(&clock->list, frame);
+			out[n++] = frame;
+		}
+	}
+	return n;
+}
+
+static uint32_t clock_evicted(void *state, uint32_t frame, uint64_t page)
+{
+	struct clock *clock = state;
+
+	(void)page;
+	frame_list_evicted(&clock->list, frame);
+	return 0;
+}
+
+static void clock_rejected(void *state, uint32_t frame, enum hmm_reject why)
+{
+	struct clock *clock = state;
+
+	if (why == HMM_REJECT_RACED) {
+		clock->count[frame] -= clock->count[frame] > 0;
+		frame_list_push_newest(&clock->list, frame);
+	} else {
+		frame_list_refuse(&clock->list, frame);
+	}
+}
+
+static void clock_removed(void *state, uint32_t frame, uint64_t page, enum hmm_removed why)
+{
+	struct clock *clock = state;
+
+	(void)page, (void)why;
+	frame_list_unlink(&clock->list, frame);
+}
+
+static void clock_hint(void *state, uint32_t frame, struct hmm_page_range range, enum hmm_hint hint, int64_t value)
+{
+	struct clock *clock = state;
+
+	(void)range, (void)value;
+	if (frame == FRAME_NONE)
+		return;
+	if (hint == HMM_HINT_DISCARD || hint == HMM_HINT_EVICT_NEXT || hint == HMM_HINT_WONTNEED) {
+		clock->count[frame] = 0;
+		frame_list_move_victim(&clock->list, frame);
+	} else if (hint == HMM_HINT_WILLNEED) {
+		clock_touch(clock, frame);
+	}
+}
+
+const struct hmm_policy_ops hmm__policy_clock = {
+	.size = sizeof(struct hmm_policy_ops),
+	.version = HMM_POLICY_VERSION,
+	.caps = HMM_POLICY_REFBITS,
+	.name = "clock",
+	.summary = "second chance with one reference bit, or two (bits=2)",
+	.state_size = clock_state_size,
+	.start = clock_start,
+	.inserted = clock_inserted,
+	.touched = clock_touched,
+	.choose = clock_choose,
+	.evicted = clock_evicted,
+	.rejected = clock_rejected,
+	.removed = clock_removed,
+	.hint = clock_hint,
+};

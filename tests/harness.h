@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * harness.h - Check suites that speak TAP
+ *
+ *	START_TEST(clock_spares_page_touched_since_sweep) { ... } END_TEST
+ *	static Suite *suite(void) { ... }
+ *	HMM_TEST_MAIN(suite)
+ *
+ * Each test of the suite is one line of TAP.  A test whose kernel lacks something calls
+ * test_skip("UFFDIO_MOVE, Linux 6.8"): it ends there and is reported as skipped, with this text.
+ *
+ * Environment: CK_RUN_CASE, CK_RUN_SUITE, CK_FORK=no (for debuggers), CK_DEFAULT_TIMEOUT (default 60 seconds).
+ */
+#ifndef HMM_TESTS_HARNESS_H
+#define HMM_TESTS_HARNESS_H
+
+#include <check.h>
+#include <stdint.h>
+
+#define HMM_TEST_MAIN(make) \
+	int main(void) \
+	{ \
+		return test_main(make); \
+	}
+
+/* Run the suite that make returns; 0 if nothing failed. */
+int test_main(Suite *(*make)(void));
+
+/*
+ * In the body of a START_TEST, not in a function that it calls: end this test, which lacks `missing`.  A loop test that
+ * skips must count from 0.
+ */
+#define test_skip(missing) \
+	do { \
+		test_note_skip(__func__, _i, (missing)); \
+		return; \
+	} while (0)
+void test_note_skip(const char *function, int iteration, const char *missing);
+
+/* Seed for a random test: $HMM_TEST_SEED, or a new one.  Printed, so that a failure can be repeated. */
+uint64_t test_seed(void);
+
+#endif
