@@ -27,15 +27,10 @@
 int test_main(Suite *(*make)(void));
 
 /*
- * In the body of a START_TEST, not in a function that it calls: end this test, which lacks `missing`.  A loop test that
- * skips must count from 0.
+ * End this test, which lacks `missing`; does not return.  From the test's own thread, in the test, in a function that it
+ * calls or in a checked fixture; not in a test that is expected to die of a signal.
  */
-#define test_skip(missing) \
-	do { \
-		test_note_skip(__func__, _i, (missing)); \
-		return; \
-	} while (0)
-void test_note_skip(const char *function, int iteration, const char *missing);
+void test_skip(const char *missing) __attribute__((noreturn));
 
 /* Seed for a random test: $HMM_TEST_SEED, or a new one.  Printed, so that a failure can be repeated. */
 uint64_t test_seed(void);

@@ -5,6 +5,7 @@
 #include "tests/world.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -91,11 +92,13 @@ static __thread volatile sig_atomic_t guarded;
 static void caught(int signal)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
+	void *frames[32];
 
 	if (guarded) {
 		guarded = 0;
 		siglongjmp(guard, signal);
 	}
+	backtrace_symbols_fd(frames, backtrace(frames, 32), STDERR_FILENO);
 	sigaction(signal, &plain, NULL); /* the access is tried again, and kills */
 }
 
@@ -158,17 +161,23 @@ int world_guarded_write(uint8_t *to, const uint8_t *from, size_t length)
 	return guarded_copy(to, from, length);
 }
 
+/* What a program would meet: SIGBUS, whatever the reason, or SIGSEGV. */
+static int as_signal(int r)
+{
+	return r == 0 || r == -EACCES ? r : r == -ENOENT ? -EACCES : -EIO;
+}
+
 int world_read(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length)
 {
 	if (world_is_mock(w))
-		return hmm_mock_read(region, address, buffer, length);
+		return as_signal(hmm_mock_read(region, address, buffer, length));
 	return world_guarded_read(address, buffer, length);
 }
 
 int world_write(struct world *w, struct hmm_region *region, void *address, const void *buffer, size_t length)
 {
 	if (world_is_mock(w))
-		return hmm_mock_write(region, address, buffer, length);
+		return as_signal(hmm_mock_write(region, address, buffer, length));
 	return world_guarded_write(address, buffer, length);
 }
 

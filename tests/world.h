@@ -108,7 +108,7 @@ uint8_t world_initial(const struct world *w, uint64_t offset);
 /* What the store (not the memory) has at offset; shared and private files and callback stores. */
 void world_store_peek(const struct world_map *m, uint64_t offset, void *buffer, size_t length);
 
-/* 0, -EIO (SIGBUS), -EACCES (SIGSEGV; mock: -EACCES or -ENOENT). */
+/* 0, -EIO (SIGBUS), -EACCES (SIGSEGV). */
 int world_read(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length);
 int world_write(struct world *w, struct hmm_region *region, void *address, const void *buffer, size_t length);
 
@@ -132,12 +132,7 @@ int world_guarded_write(uint8_t *to, const uint8_t *from, size_t length);
 /* Install the handlers that the guards need; before the library installs its own. */
 void world_guard(void);
 
-/* As test_skip(), where the loop variable names a combination. */
-#define world_skip(missing) \
-	do { \
-		test_note_skip(__func__, -1, (missing)); \
-		return; \
-	} while (0)
+#define world_skip(missing) test_skip(missing)
 
 /* ThreadSanitizer leaves a program about one TiB of addresses. */
 #if defined(__SANITIZE_THREAD__)

@@ -46,7 +46,9 @@ static void check_room(const char *dir, uint64_t needed, const char *advice)
 {
 	struct statvfs fs;
 
-	if (statvfs(dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < needed)
+	if (statvfs(dir, &fs))
+		die("%s: %s; %s", dir, strerror(errno), advice);
+	if ((uint64_t)fs.f_bavail * fs.f_frsize < needed)
 		die("%s has %.0f MiB left, %.0f are needed; %s", dir, (double)fs.f_bavail * (double)fs.f_frsize / MIB,
 		    (double)needed / MIB, advice);
 }
@@ -108,11 +110,9 @@ static unsigned make_jobs(const struct options *o, const struct corpus *corpus, 
 		jobs[n] = job;
 		jobs[n++].name = "plain";
 	}
-	for (char *name = strtok(o->policies, ","); name; name = strtok(NULL, ",")) {
-		if (n == MAX_RUNS || strchr(name, '/'))
-			die("too many policies, or not a name: %s", name);
+	for (unsigned i = 0; i < o->npolicies; i++) {
 		jobs[n] = job;
-		jobs[n++].name = name;
+		jobs[n++].name = o->policies[i];
 	}
 	return n;
 }

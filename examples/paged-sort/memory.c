@@ -89,9 +89,9 @@ static void open_space(struct memory *memory, const struct job *job)
 		die("no swap file: %s\n  HURD_MM_SWAP_DIR names the directory it is made in (else /var/tmp)%s",
 		    strerror(-error), job->direct == HMM_DIRECT_ALWAYS ? "; --direct needs a file system with O_DIRECT" : "");
 	error = hmm_space_create(job->budget / hmm_page_size(), &opts, &memory->space);
-	if (error == -EINVAL && !hmm_policy_lookup(job->name))
-		die("a budget of %.1f MiB, or the policy %s, was refused; --list shows the policies",
-		    (double)job->budget / MIB, job->name);
+	if (error == -EINVAL)
+		die("a budget of %.1f MiB, or the parameters of the policy %s, were refused", (double)job->budget / MIB,
+		    job->name);
 	if (error)
 		explain("no space", error, job->delivery);
 	hmm_store_put(opts.swap); /* the space holds its own reference */

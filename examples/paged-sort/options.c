@@ -10,15 +10,15 @@
 
 #include "paged-sort.h"
 
-#define DEFAULT_SIZE ((uint64_t)256 << 20)
-#define QUICK_SIZE ((uint64_t)32 << 20)
+#define DEFAULT_SIZE ((uint64_t)512 << 20)
+#define QUICK_SIZE ((uint64_t)64 << 20)
 
 static void usage(void)
 {
 	printf("usage: paged-sort [options]\n"
 	       "Sort a text with qsort() in memory that the program pages itself, and check the result against sort(1).\n\n"
-	       "  --size SIZE        text and array together, for example 512M; text is cut or replicated to it\n"
-	       "                     (default 256M; with --input: as large as it is)\n"
+	       "  --size SIZE        text and array together, for example 2G; text is cut or replicated to it\n"
+	       "                     (default 512M; with --input: as large as it is)\n"
 	       "  --budget SIZE      memory to do it in (default: an eighth of the data)\n"
 	       "  --policies LIST    fifo,clock,lru (the default), or others; each may carry parameters\n"
 	       "  --delivery KIND    inline (the default) or thread: who resolves a fault\n"
@@ -27,7 +27,7 @@ static void usage(void)
 	       "  --no-plain         leave out the run in ordinary memory\n"
 	       "  --dir DIR          where everything is written (default paged-sort.out)\n"
 	       "  --keep             keep the texts, sorted and unsorted\n"
-	       "  --quick            a small size: some seconds in all\n"
+	       "  --quick            64M: some seconds in all\n"
 	       "  --list             list the policies\n"
 	       "  --probe KIND       can this delivery be had here?  Says what is missing, if not\n");
 }
@@ -68,6 +68,21 @@ static void probe(uint32_t delivery)
 		    error ? strerror(-error) : missing);
 }
 
+static void parse_policies(char *list, struct options *o)
+{
+	o->npolicies = 0;
+	for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
+		char plain[64];
+
+		snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(name, ":"), name);
+		if (!hmm_policy_lookup(plain) || strpbrk(name, "/'"))
+			die("there is no policy %s; --list shows those there are", name);
+		if (o->npolicies == sizeof(o->policies) / sizeof(o->policies[0]))
+			die("more than %u policies", o->npolicies);
+		o->policies[o->npolicies++] = name;
+	}
+}
+
 static void list_policies(void)
 {
 	const char *name;
@@ -90,7 +105,7 @@ static void parse(int argc, char **argv, struct options *o)
 		switch (c) {
 		case 's': o->size = parse_size(optarg); break;
 		case 'b': o->budget = parse_size(optarg); break;
-		case 'p': o->policies = optarg; break;
+		case 'p': parse_policies(optarg, o); break;
 		case 'D': o->direct = HMM_DIRECT_ALWAYS; break;
 		case 'n': o->plain = false; break;
 		case 'o': o->dir = optarg; break;
@@ -129,10 +144,9 @@ static void default_inputs(struct options *o)
 
 void options_parse(int argc, char **argv, struct options *ret_options)
 {
-	static char policies[] = "fifo,clock,lru";
-
-	*ret_options = (struct options){ .policies = policies, .delivery = HMM_DELIVERY_INLINE,
-		                         .direct = HMM_DIRECT_NEVER, .plain = true, .dir = "paged-sort.out" };
+	*ret_options = (struct options){ .policies = { "fifo", "clock", "lru" }, .npolicies = 3,
+		                         .delivery = HMM_DELIVERY_INLINE, .direct = HMM_DIRECT_NEVER, .plain = true,
+		                         .dir = "paged-sort.out" };
 	parse(argc, argv, ret_options);
 	probe(ret_options->delivery);
 	default_inputs(ret_options);

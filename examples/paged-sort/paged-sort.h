@@ -49,9 +49,9 @@ struct job {
 struct result {
 	double load_seconds, sort_seconds, write_seconds;
 	uint64_t comparisons;
-	uint64_t own;        /* bytes resident before the first page of data: program, libraries, buffers, stacks */
-	uint64_t peak;       /* VmHWM, bytes: the kernel's own high-water mark */
-	uint64_t peak_exact; /* the largest Rss of smaps_rollup that a sample saw: counted page by page */
+	uint64_t own;         /* bytes resident before the first page of data: program, libraries, buffers, stacks */
+	uint64_t peak;        /* VmHWM, bytes: the kernel's own high-water mark */
+	uint64_t peak_sample; /* the largest VmRSS that a sample saw */
 	uint64_t samples;
 	struct hmm_stats stats;
 };
@@ -64,7 +64,8 @@ double now_seconds(void);
 /* options.c */
 struct options {
 	uint64_t size, budget; /* bytes; 0: see --help */
-	char *policies;         /* separated by commas; taken apart by main.c */
+	const char *policies[MAX_RUNS - 1];
+	unsigned npolicies;
 	uint32_t delivery, direct;
 	bool plain, keep;
 	const char *dir;

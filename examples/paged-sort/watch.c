@@ -2,9 +2,11 @@
 /*
  * watch.c - a thread that samples the process as the kernel sees it, and draws the bar
  *
- * /proc/self/smaps_rollup walks the page tables and counts every resident page of the process: data, window, program,
- * libraries, stacks.  VmRSS and VmHWM in /proc/self/status come from counters that the kernel keeps per CPU and adds
- * up with an error of some dozen pages a CPU.  Both are taken, nothing is subtracted.
+ * VmRSS and VmHWM in /proc/self/status are the kernel's own counts of resident memory: data, window, program,
+ * libraries, stacks, all of it.  VmHWM is the most there ever was, also between samples.  Nothing is subtracted.
+ *
+ * /proc/self/smaps_rollup, which walks the page tables, is used only before the work begins: while pages move about, a
+ * walk meets some of them twice.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +22,7 @@
 
 #include "paged-sort.h"
 
-#define SAMPLE_SECONDS 0.05
+#define SAMPLE_NS 50000000
 #define BAR_SECONDS 0.1
 #define BAR_WIDTH 32
 
@@ -31,7 +33,7 @@ static struct {
 	_Atomic bool stop;
 	_Atomic int phase;
 	_Atomic uint64_t done, total;
-	int rollup_fd;
+	int status_fd;
 	FILE *samples;
 	double began;
 	uint64_t own, peak, count;
@@ -81,6 +83,15 @@ static uint64_t proc_value(int fd, const char *key)
 	return at ? strtoull(at + strlen(key), NULL, 10) * 1024 : 0;
 }
 
+static int proc_open(const char *name)
+{
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		die("cannot read %s: %s", name, strerror(errno));
+	return fd;
+}
+
 static void draw(double seconds, uint64_t rss)
 {
 	static const char *const names[] = { "reading", "sorting", "writing" };
@@ -102,7 +113,7 @@ static void draw(double seconds, uint64_t rss)
 
 static uint64_t sample(double seconds)
 {
-	uint64_t rss = proc_value(watch.rollup_fd, "\nRss:");
+	uint64_t rss = proc_value(watch.status_fd, "\nVmRSS:");
 	struct hmm_stats stats;
 
 	memory_stats(watch.memory, &stats);
@@ -122,18 +133,14 @@ static void *run(void *arg)
 
 	(void)arg;
 	while (!atomic_load(&watch.stop)) {
-		double start = now_seconds(), cost;
+		double start = now_seconds();
 		uint64_t rss = sample(start - watch.began);
 
 		if (bar && start - drawn >= BAR_SECONDS) {
 			draw(start - watch.began, rss);
 			drawn = start;
 		}
-		/* Walking the tables of a large process takes a while: never spend more than a twentieth of the time. */
-		cost = (now_seconds() - start) * 20;
-		cost = cost > SAMPLE_SECONDS ? cost : SAMPLE_SECONDS;
-		nanosleep(&(struct timespec){ .tv_sec = (time_t)cost,
-		                              .tv_nsec = (long)((cost - (double)(time_t)cost) * 1e9) }, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = SAMPLE_NS }, NULL);
 	}
 	if (bar)
 		fprintf(stderr, "\r\033[K");
@@ -142,6 +149,7 @@ static void *run(void *arg)
 
 void watch_start(const struct job *job, struct memory *memory)
 {
+	int rollup_fd = proc_open("/proc/self/smaps_rollup");
 	char name[4096];
 
 	file_name(name, sizeof(name), job->dir, job->name, ".dat");
@@ -150,12 +158,14 @@ void watch_start(const struct job *job, struct memory *memory)
 	watch.samples = fopen(name, "we");
 	if (!watch.samples)
 		die("cannot write %s: %s", name, strerror(errno));
-	watch.rollup_fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-	if (watch.rollup_fd < 0)
-		die("cannot read /proc/self/smaps_rollup: %s", strerror(errno));
+	watch.status_fd = proc_open("/proc/self/status");
 	watch.began = now_seconds();
 	fprintf(watch.samples, "# seconds, resident MiB, faults, pages loaded, pages written, phase\n");
-	watch.own = sample(0);
+	sample(0);
+	watch.own = proc_value(rollup_fd, "\nRss:");
+	close(rollup_fd);
+	if (!watch.own)
+		die("the kernel does not tell how much memory is resident");
 	if (pthread_create(&watch.thread, NULL, run, NULL))
 		die("no thread: %s", strerror(errno));
 }
@@ -174,17 +184,15 @@ void watch_done(uint64_t done)
 
 void watch_stop(struct result *result)
 {
-	int status_fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-
 	watch_phase(PHASE_END, 0);
 	atomic_store(&watch.stop, true);
 	pthread_join(watch.thread, NULL);
 	sample(now_seconds() - watch.began);
 	result->own = watch.own;
-	result->peak_exact = watch.peak;
-	result->peak = proc_value(status_fd, "\nVmHWM:");
+	result->peak_sample = watch.peak;
+	result->peak = proc_value(watch.status_fd, "\nVmHWM:");
 	result->samples = watch.count;
 	if (fclose(watch.samples) || !result->peak)
 		die("cannot record the samples: %s", strerror(errno));
-	close(status_fd);
+	close(watch.status_fd);
 }

@@ -89,6 +89,7 @@ struct hmm_map {
 	int error;     /* out: 0; -EEXIST: something is mapped there already (done tells how far it got);
 	                  -EBUSY: the frame can't be granted now; -ENOENT: range is gone; -ENOMEM */
 	size_t done;   /* out: bytes mapped, from the start */
+	int dirtied;   /* out: 1 if, with GRANT and PROTECT, they may have been written before the protection held */
 };
 
 enum hmm_unmap_flags {

@@ -7,12 +7,14 @@
  *
  * A1  A free object is zero but for the link at its start; what is left of a chunk is zero.
  * A2  Every class is a multiple of 64 bytes, so every object is aligned to 64.
+ * A3  The lock is free in a forked child: the forking thread holds it across fork.
  *
  * Key: (l) lock  (a) atomic
  */
 #include "lib/base/arena.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -305,4 +307,30 @@ void hmm__sparse_free(void *table, size_t size)
 size_t hmm__arena_bytes(void)
 {
 	return atomic_load_explicit(&arena.bytes, memory_order_relaxed);
+}
+
+/* Registered at load, so before any other part's handlers: prepare runs after theirs, and the rest before. */
+static sigset_t fork_mask;
+
+static void fork_prepare(void)
+{
+	sigset_t saved;
+
+	hmm__signals_block(&saved);
+	hmm__lock(&arena.lock);
+	fork_mask = saved;
+}
+
+static void fork_done(void)
+{
+	sigset_t saved = fork_mask;
+
+	hmm__unlock(&arena.lock);
+	hmm__signals_restore(&saved);
+}
+
+__attribute__((constructor)) static void install_fork_handlers(void)
+{
+	/* It fails where there is no memory for the list of handlers; whoever then forks from one thread loses nothing. */
+	pthread_atfork(fork_prepare, fork_done, fork_done);
 }

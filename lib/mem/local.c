@@ -224,83 +224,84 @@ static int local_attach(void *backend, void *hint, size_t length, unsigned page_
 	return 0;
 }
 
-/* Cut [base, base + length) out of the list of attached ranges; a middle part makes two of one. */
-int hmm__local_cut(struct hmm__local *local, void *start, size_t length)
+/* Under the lock: no range shall reach across address; the part behind it moves to *spare. */
+static void split_at(struct hmm__local *local, char *address, struct hmm__local_range **spare)
 {
-	char *base = start;
-	struct hmm__local_range *spare = hmm__alloc(sizeof(*spare)), *range, **link;
+	for (struct hmm__local_range *range = local->ranges; range; range = range->next) {
+		char *from = range->base, *to = from + range->length;
 
-	if (!spare)
-		return -ENOMEM;
-	hmm__lock(&local->lock);
-	for (link = &local->ranges; (range = *link);) {
-		char *rb = range->base, *re = rb + range->length, *end = base + length;
-
-		if (re <= base || rb >= end) {
-			link = &range->next;
+		if (address <= from || address >= to)
 			continue;
-		}
-		if (rb < base && re > end) {
-			*spare = (struct hmm__local_range){ range->next, end, (size_t)(re - end), range->flags };
-			range->next = spare;
-			range->length = (size_t)(base - rb);
-			spare = NULL;
-			break;
-		}
-		if (rb < base) {
-			range->length = (size_t)(base - rb);
-			link = &range->next;
-		} else if (re > end) {
-			range->base = end;
-			range->length = (size_t)(re - end);
-			link = &range->next;
-		} else {
+		**spare = (struct hmm__local_range){ range->next, address, (size_t)(to - address), range->flags };
+		range->next = *spare;
+		range->length = (size_t)(address - from);
+		*spare = NULL;
+		return;
+	}
+}
+
+/* Take what is attached of [start, start + length) off the list; *ret_parts is the caller's to free.  0 or -ENOMEM. */
+static int extract(struct hmm__local *local, char *start, size_t length, struct hmm__local_range **ret_parts)
+{
+	struct hmm__local_range *spare[2] = { hmm__alloc(sizeof(*spare[0])), hmm__alloc(sizeof(*spare[1])) };
+	struct hmm__local_range *range, **link = &local->ranges, *parts = NULL;
+	int r = spare[0] && spare[1] ? 0 : -ENOMEM;
+
+	if (!r) {
+		hmm__lock(&local->lock);
+		split_at(local, start, &spare[0]);
+		split_at(local, start + length, &spare[1]);
+		while ((range = *link)) {
+			if ((char *)range->base < start || (char *)range->base >= start + length) {
+				link = &range->next;
+				continue;
+			}
 			*link = range->next;
-			hmm__free(range, sizeof(*range));
+			range->next = parts;
+			parts = range;
 		}
+		hmm__unlock(&local->lock);
+		*ret_parts = parts;
 	}
-	hmm__unlock(&local->lock);
-	hmm__free(spare, sizeof(*spare));
-	return 0;
+	hmm__free(spare[0], sizeof(*spare[0]));
+	hmm__free(spare[1], sizeof(*spare[1]));
+	return r;
 }
 
-/* The first attached part of [base, base + length). */
-static bool first_part(struct hmm__local *local, char *base, size_t length, struct hmm_span *ret_part)
+void hmm__local_forget(struct hmm__local *local, void *start, size_t length)
 {
-	bool found = false;
+	struct hmm__local_range *part, *parts = NULL;
 
-	hmm__lock(&local->lock);
-	for (struct hmm__local_range *range = local->ranges; range && !found; range = range->next) {
-		char *from = HMM__MAX((char *)range->base, base);
-		char *to = HMM__MIN((char *)range->base + range->length, base + length);
-
-		if (from >= to)
-			continue;
-		*ret_part = (struct hmm_span){ from, (size_t)(to - from) };
-		found = true;
+	/* Without memory for it the range stays on the list: unmapping it once more is the lesser evil. */
+	if (extract(local, start, length, &parts))
+		return;
+	while ((part = parts)) {
+		parts = part->next;
+		hmm__free(part, sizeof(*part));
 	}
-	hmm__unlock(&local->lock);
-	return found;
 }
 
+/*
+ * Only what is on the list is unmapped: the application may have unmapped parts itself and use the addresses for others.
+ * And it is taken off first: as soon as it is unmapped another thread may attach a new range there.
+ */
 static int local_detach(void *backend, void *base, size_t length)
 {
 	struct hmm__local *local = backend;
-	struct hmm_span span;
-	int r;
+	struct hmm__local_range *part, *parts = NULL;
+	int first = extract(local, base, length, &parts);
 
-	/* Only what is on the list: the application may have unmapped parts itself and use the addresses for others. */
-	while (first_part(local, base, length, &span)) {
-		r = hmm__local_cut(local, span.address, span.length);
-		if (r)
-			return r;
+	while ((part = parts)) {
+		int r;
+
+		parts = part->next;
 		/* Unregistered first: munmap(2) would wait for its event to be read. */
-		hmm__sys_uffd_unregister(local->uffd, span.address, span.length);
-		r = hmm__sys_munmap(span.address, span.length);
-		if (r)
-			return r;
+		hmm__sys_uffd_unregister(local->uffd, part->base, part->length);
+		r = hmm__sys_munmap(part->base, part->length);
+		first = first ? first : r;
+		hmm__free(part, sizeof(*part));
 	}
-	return 0;
+	return first;
 }
 
 static int local_protect(void *backend, void *base, size_t length, int prot)

@@ -42,8 +42,8 @@ struct hmm__local {
 	struct hmm__local_range *windows;
 };
 
-/* local.c: take [start, start + length) off the list of attached ranges */
-int hmm__local_cut(struct hmm__local *local, void *start, size_t length);
+/* local.c: the application unmapped this range itself */
+void hmm__local_forget(struct hmm__local *local, void *start, size_t length);
 
 /* local_fault.c: the handler and the threads */
 int hmm__local_start(struct hmm__local *local, unsigned npagers);

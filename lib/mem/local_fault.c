@@ -198,10 +198,9 @@ static void handle_pagefault(struct hmm__local *local, const struct uffd_msg *ms
 	hmm__sys_uffd_wake(local->uffd, (void *)address, page);
 }
 
-/* If there is no memory for the list, the range stays on it: unmapping it twice is the lesser evil. */
 static void unmapped(struct hmm__local *local, uint64_t start, uint64_t length)
 {
-	(void)!hmm__local_cut(local, (void *)(uintptr_t)start, (size_t)length);
+	hmm__local_forget(local, (void *)(uintptr_t)start, (size_t)length);
 	local->config.gone(local->config.arg, (uintptr_t)start, (size_t)length);
 }
 

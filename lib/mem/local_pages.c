@@ -4,7 +4,19 @@
  *
  * Everything here runs in the fault path: no allocation, no lock, little stack.  Which ioctl serves which case was
  * decided by measurement; lib/mem/README.md has the figures.
+ *
+ * A copy arrives write-protected in one step.  A granted page arrives writable (UFFDIO_MOVE knows no protection) and is
+ * protected by a second call; between the two another thread of the application could write to it without a trap, and
+ * the page would be taken for clean.  So a protected grant is checked:
+ *
+ * I1  If the accessing thread is the application's only one, it is in this fault and nobody can write.
+ * I2  Else the contents are hashed before the grant and, protected, after it.  If they differ the pages are not clean.
+ *     (XXH3, 128 bits: equal contents after a write of something else do not happen by chance, and a write of what was
+ *     there already needs no write-back.)
  */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "lib/mem/local.h"
 
 #include <errno.h>
@@ -13,6 +25,7 @@
 #include <unistd.h>
 
 #include "lib/base/util.h"
+#include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
 
 #define VECTOR 64u             /* pieces of one vectored system call: 1 KiB of stack */
@@ -83,27 +96,40 @@ static int protect_span(struct hmm__local *local, void *address, size_t length, 
 	return r;
 }
 
+static int grant_protected(struct hmm__local *local, struct hmm_map *m)
+{
+	bool single = hmm__application_is_single();
+	XXH128_hash_t before = { 0 };
+	int r, rp;
+
+	if (!single)
+		before = XXH3_128bits(m->slot, m->length);
+	r = run(local, STEP_MOVE, m->address, m->slot, m->length, UFFDIO_MOVE_MODE_DONTWAKE, &m->done);
+	if (!m->done)
+		return r;
+	rp = protect_span(local, m->address, m->done, UFFDIO_WRITEPROTECT_MODE_WP);
+	if (rp || (!single && m->done < m->length))
+		m->dirtied = 1; /* unprotected, or a part, which is not worth telling apart */
+	else if (!single)
+		m->dirtied = !XXH128_isEqual(before, XXH3_128bits(m->address, m->length));
+	/* accessors that wait in the kernel are woken after the protection is in place */
+	if (m->flags & HMM_MAP_WAKE)
+		hmm__sys_uffd_wake(local->uffd, m->address, m->done);
+	return r;
+}
+
 static int map_one(struct hmm__local *local, struct hmm_map *m)
 {
 	bool wake = m->flags & HMM_MAP_WAKE;
 	uint64_t mode;
-	int r;
 
 	m->done = 0;
+	m->dirtied = 0;
 	if (m->flags & HMM_MAP_GRANT) {
-		/* Accessors that wait are woken after the protection is in place. */
-		bool protect = m->flags & HMM_MAP_PROTECT;
-
-		mode = wake && !protect ? 0 : UFFDIO_MOVE_MODE_DONTWAKE;
-		r = run(local, STEP_MOVE, m->address, m->slot, m->length, mode, &m->done);
-		if (protect && m->done) {
-			int rp = protect_span(local, m->address, m->done, UFFDIO_WRITEPROTECT_MODE_WP);
-
-			if (wake)
-				hmm__sys_uffd_wake(local->uffd, m->address, m->done);
-			r = r ? r : rp;
-		}
-		return r;
+		if (m->flags & HMM_MAP_PROTECT)
+			return grant_protected(local, m);
+		mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE;
+		return run(local, STEP_MOVE, m->address, m->slot, m->length, mode, &m->done);
 	}
 	mode = (wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE) | (m->flags & HMM_MAP_PROTECT ? UFFDIO_COPY_MODE_WP : 0);
 	if (m->flags & HMM_MAP_ZERO)

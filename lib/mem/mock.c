@@ -52,13 +52,13 @@ static bool account_add(_Atomic uint64_t *account, uint64_t n, uint64_t limit, u
 int hmm__mock_frames_add(struct hmm__mock_backend *b, uint64_t n)
 {
 	struct hmm_mock *mock = b->mock;
-	uint64_t now, peak;
+	uint64_t now, peak, limit = atomic_load(&mock->takes) ? atomic_load(&mock->taken) : UINT64_MAX;
 
 	if (!account_add(&b->frames, n, b->config.capacity, &now)) {
 		hmm__mock_misuse(mock, "more frames in use than the capacity");
 		return -ENOMEM;
 	}
-	if (!account_add(&mock->frames, n, atomic_load(&mock->taken), &now)) {
+	if (!account_add(&mock->frames, n, limit, &now)) {
 		atomic_fetch_sub(&b->frames, n);
 		hmm__mock_misuse(mock, "more frames in use than were taken");
 		return -ENOMEM;
@@ -157,6 +157,7 @@ static int64_t mock_frames_take(void *backend, uint64_t n)
 	struct hmm__mock_backend *b = backend;
 
 	hmm__mock_enter(b);
+	atomic_store(&b->mock->takes, true);
 	if (hmm__mock_inject(b->mock, HMM_MOCK_FRAMES) != 0)
 		return 0;
 	atomic_fetch_add(&b->mock->taken, n);

@@ -4,7 +4,8 @@
  *
  * K1  A slot is empty or populated, never both; an empty slot holds a known pattern, checked when it is populated again.
  * K2  A frame is behind a populated slot or behind a mapped page.  hmm_mock.frames is their exact number at every
- *     instant, and never more than was taken from the supplier, nor, per instance, than the capacity.
+ *     instant, and never more than the capacity (of each instance), nor than was taken from the supplier, where the
+ *     heart takes frames at all.
  * K3  The contents of a mapped page change only under its stripe's lock, and only after its entry allows the access.
  * K4  What a kernel would refuse, and what it would silently do to the wrong memory, is counted as misuse and the first
  *     is kept as a text.
@@ -50,6 +51,7 @@ struct hmm_mock {
 	_Atomic uint64_t frames;             /* in use (K2) */
 	_Atomic uint64_t peak;
 	_Atomic uint64_t taken; /* allowed by frames_take, not yet returned */
+	_Atomic bool takes;     /* frames_take was called */
 	_Atomic uint64_t misuses;
 	_Atomic(const char *) misuse; /* the first one's text */
 	struct hmm__mock_site sites[HMM_MOCK_SITES];

@@ -34,11 +34,17 @@ void hmm__policy_resize(struct hmm__policy *policy, uint32_t frames);
 void hmm__policy_miss(struct hmm__policy *policy, uint64_t page, enum hmm_access access);
 void hmm__policy_inserted(struct hmm__policy *policy, uint32_t frame, uint64_t page, uint32_t region,
                           enum hmm_access access);
+/* A frame that awaits its verdict still does so afterwards. */
 void hmm__policy_touched(struct hmm__policy *policy, const uint32_t *frames, uint32_t n, enum hmm_access access);
-/* The checked result: every returned frame is resident, not yet proposed, and named once. */
+/*
+ * The checked result: every returned frame is resident, not yet proposed, and named once.  Returns 0 only if no resident
+ * frame is left that awaits no verdict: scan bounds the first attempt; after it the policy may look further, and a
+ * policy that finds nothing is stood in for.
+ */
 uint32_t hmm__policy_choose(struct hmm__policy *policy, uint32_t want, uint32_t *out, uint32_t scan);
 /* Keeps the cookie as a ghost where there is one. */
 void hmm__policy_evicted(struct hmm__policy *policy, uint32_t frame, uint64_t page);
+/* The frame was returned by choose, and stays. */
 void hmm__policy_rejected(struct hmm__policy *policy, uint32_t frame, enum hmm_reject why);
 void hmm__policy_removed(struct hmm__policy *policy, uint32_t frame, uint64_t page, enum hmm_removed why);
 void hmm__policy_hint(struct hmm__policy *policy, uint32_t frame, struct hmm_page_range range, enum hmm_hint hint,

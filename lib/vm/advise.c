@@ -207,10 +207,17 @@ int hmm_region_residency(struct hmm_region *region, void *address, size_t length
 	if (r)
 		return r;
 	for (uint64_t i = 0; i < npages; i++) {
-		uint64_t w = atomic_load(&region->words[page + i]);
-		enum hmm__state state = hmm__word_state(w);
-		bool there = state == HMM__MAPPED || (hmm__word_busy(w) && w & HMM__DIRTY);
+		hmm__word *word = &region->words[page + i];
+		uint64_t w = atomic_load(word);
+		enum hmm__state state;
+		bool there;
 
+		while (hmm__word_busy(w)) { /* neither here nor there: see what comes of it */
+			hmm__page_wait(region, word, w);
+			w = atomic_load(word);
+		}
+		state = hmm__word_state(w);
+		there = state == HMM__MAPPED;
 		vec[i] = (uint8_t)((there ? HMM_RESIDENT : 0) | (w & HMM__DIRTY ? HMM_DIRTY : 0) |
 		                   (state == HMM__AVAILABLE || state == HMM__LAUNDRY ? HMM_AVAILABLE : 0) |
 		                   (w & HMM__LOCKED ? HMM_LOCKED : 0) | (hmm__word_pins(w) ? HMM_PINNED : 0) |

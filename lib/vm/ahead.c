@@ -312,7 +312,8 @@ int64_t hmm__load_run(struct hmm_region *region, uint64_t page, uint64_t n, bool
 		fill(region, b, grant);
 		read_all(region, b, grant);
 		total = map_all(region, b, grant);
-		if (asked && hmm__word_state(atomic_load(&region->words[page])) == HMM__LOADING)
+		/* by our own books, not by the word: a page that was mapped here may be another thread's by now */
+		if (asked && b->items[0].frame == HMM__NO_FRAME)
 			total = 0;
 	}
 	hmm__lock(&space->lock);

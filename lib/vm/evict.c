@@ -227,7 +227,7 @@ static void settle_errors(struct hmm__batch *b)
 			hmm__add(&it->region->space->count.busy, 1);
 			/* shared with a forked child: it will not become ours alone soon */
 			if (it->region->flags & HMM_REGION_COPY_ON_FORK)
-				atomic_store(&it->region->no_grant, 1);
+				atomic_fetch_or(&it->region->no_grant, HMM__NO_GRANT_FORKED);
 		}
 		it->fate = it->error == -ENOENT ? HMM__FATE_LOST : HMM__FATE_RETURN;
 	}

@@ -6,6 +6,8 @@
  * marks the page and goes on, and who is busy wakes the accessor in the kernel (HMM__WAITERS).
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sched.h>
 
 #include "lib/base/clock.h"
@@ -21,6 +23,7 @@ struct want {
 	bool write;
 	bool trap;  /* an access trapped; else a call asks */
 	bool defer; /* don't wait for others */
+	bool protect; /* out: it was the first write to a clean page */
 };
 
 static int take(struct want *k, uint64_t w)
@@ -48,7 +51,7 @@ static int first_write(struct want *k, uint64_t w)
 		return HMM__AGAIN;
 	r = region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
 	hmm__page_leave(region, k->page, HMM__MAPPED, r ? 0 : HMM__FREE | HMM__AHEAD, r ? 0 : HMM__DIRTY);
-	hmm__add(&region->space->count.faults_protect, 1);
+	k->protect = true;
 	return r == -ENOENT || r == -EAGAIN ? HMM__AGAIN : r;
 }
 
@@ -136,6 +139,7 @@ static int failed(struct hmm_region *region, uint64_t page, int error)
 	uint64_t w = atomic_load(word);
 
 	hmm__add(&region->space->count.faults_failed, 1);
+	if (getenv("HMMDBG")) fprintf(stderr,"failed %d page %lu w %lx shift %u flags %x\n",error,page,w,region->shift,region->flags);
 	if (error == -ENOMEM)
 		hmm__event(region->space, HMM_EVENT_NO_FRAME, region, page, 1, error, NULL);
 	if (engine->delivery != HMM_DELIVERY_THREAD || !(engine->caps & HMM_BACKEND_POISON))
@@ -164,9 +168,11 @@ static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault
 	k.write = access == HMM_FAULT_WRITE || (access == HMM_FAULT_UNKNOWN && hmm__word_state(w) == HMM__MAPPED);
 	k.access = k.write ? HMM_ACCESS_WRITE : HMM_ACCESS_READ;
 	k.defer = !inline_;
-	if (hmm__word_state(w) != HMM__MAPPED)
-		hmm__add(k.write ? &space->count.faults_write : &space->count.faults_read, 1);
 	r = resolve(&k);
+	if (k.protect)
+		hmm__add(&space->count.faults_protect, 1);
+	else if (hmm__word_state(w) != HMM__MAPPED)
+		hmm__add(k.write ? &space->count.faults_write : &space->count.faults_read, 1);
 	if (!(n & SAMPLE_MASK))
 		hmm__add(&space->count.fault_ns, (hmm__now_ns() - start) * (SAMPLE_MASK + 1));
 	if (r && r != -EAGAIN && r != -ENOENT)

@@ -229,6 +229,17 @@ static int reopen(struct hmm_space *space)
 	return r;
 }
 
+static void drop_pieces(struct hmm_region *region)
+{
+	uint8_t *from = region->base, *to = from + region->length;
+	size_t length;
+
+	for (; hmm__regions_take_locked(region, &from, to, &length); from += length) {
+		if (region->flags & HMM_REGION_COPY_ON_FORK)
+			region->engine->ops->detach(region->engine->backend, from, length);
+	}
+}
+
 static void fix_regions(struct hmm_space *space, int error)
 {
 	struct hmm_region *next;
@@ -237,10 +248,8 @@ static void fix_regions(struct hmm_space *space, int error)
 		next = region->next;
 		if (region->flags & HMM_REGION_COPY_ON_FORK && !error)
 			continue;
-		if (region->flags & HMM_REGION_COPY_ON_FORK)
-			region->engine->ops->detach(region->engine->backend, region->base, region->length);
 		atomic_store(&region->dying, 1);
-		(void)!hmm__regions_cut(region, region->base, region->base + region->length, NULL);
+		drop_pieces(region);
 		if (region->prev)
 			region->prev->next = region->next;
 		else

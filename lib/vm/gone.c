@@ -11,17 +11,17 @@ static void cut(struct hmm_region *region, uint8_t *from, uint8_t *to)
 {
 	uint64_t page = (uint64_t)(from - region->base) >> region->shift;
 	uint64_t end = (uint64_t)(to - region->base + ((ptrdiff_t)1 << region->shift) - 1) >> region->shift;
-	size_t bytes;
-	int r;
+	size_t length;
 
-	hmm__lock(&hmm__spaces_lock);
-	r = hmm__regions_cut(region, hmm__page_address(region, page), hmm__page_address(region, end), &bytes);
-	hmm__unlock(&hmm__spaces_lock);
-	if (r)
-		return;
-	atomic_fetch_sub(&region->mapped_pages, bytes >> region->shift);
-	(void)!hmm__discard(region, page, end - page, HMM__DISCARD_GONE);
-	hmm__event(region->space, HMM_EVENT_GONE, region, page, end - page, 0, NULL);
+	/* whole pages of the region: half a page can't be paged */
+	from = hmm__page_address(region, page);
+	to = hmm__page_address(region, end);
+	for (; hmm__regions_take(region, &from, to, &length); from += length) {
+		page = (uint64_t)(from - region->base) >> region->shift;
+		atomic_fetch_sub(&region->mapped_pages, length >> region->shift);
+		(void)!hmm__discard(region, page, length >> region->shift, HMM__DISCARD_GONE);
+		hmm__event(region->space, HMM_EVENT_GONE, region, page, length >> region->shift, 0, NULL);
+	}
 }
 
 void hmm__gone(void *arg, uintptr_t address, size_t length)

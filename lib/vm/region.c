@@ -57,6 +57,7 @@ static void free_tables(struct hmm_region *region)
 	region->words = NULL;
 	region->slots = NULL;
 	region->touched = NULL;
+	hmm__intervals_fini(&region->read_only);
 }
 
 static int make_tables(struct hmm_region *region)
@@ -92,8 +93,6 @@ static void fill_in(struct hmm_region *region, struct hmm_space *space, struct h
 	region->read_ahead = o->flags & HMM_REGION_NO_READ_AHEAD ? 0 : o->read_ahead ? o->read_ahead
 	                     : (uint32_t)HMM__MAX(ahead - 1, (size_t)1);
 	region->read_ahead = HMM__MIN(region->read_ahead, 255u);
-	region->read_only = o->flags & HMM_REGION_READ_ONLY;
-	atomic_store(&region->no_grant, region->read_only);
 	hmm__lock_init(&region->lock, HMM__RANK_REGION);
 }
 
@@ -129,6 +128,23 @@ static int publish(struct hmm_region *region)
 		atomic_store(&region->dying, 0);
 	}
 	hmm__unlock(&hmm__spaces_lock);
+	return r;
+}
+
+/* Grants are off before a part becomes read-only, and on again when all is writable. */
+static int note_protection(struct hmm_region *region, uint64_t page, uint64_t npages, bool writable)
+{
+	int r;
+
+	if (!writable) {
+		r = hmm__intervals_add(&region->read_only, page, page + npages);
+		if (!r)
+			atomic_fetch_or(&region->no_grant, HMM__NO_GRANT_READ_ONLY);
+		return r;
+	}
+	r = hmm__intervals_remove(&region->read_only, page, page + npages);
+	if (!r && !region->read_only)
+		atomic_fetch_and(&region->no_grant, ~(uint32_t)HMM__NO_GRANT_READ_ONLY);
 	return r;
 }
 
@@ -180,6 +196,8 @@ int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t of
 	}
 	fill_in(region, space, store, offset, length, &o);
 	r = make_tables(region);
+	if (!r && o.flags & HMM_REGION_READ_ONLY)
+		r = note_protection(region, 0, region->npages, false);
 	if (!r)
 		r = map_region(region, &o);
 	if (r) {
@@ -216,16 +234,47 @@ static void finish(struct hmm_region *region)
 	hmm__region_free(region);
 }
 
+/* Unmap what is still the region's of a range. */
+static int discard_pieces(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	uint8_t *from = hmm__page_address(region, page), *to = hmm__page_address(region, page + npages);
+	size_t length;
+	int first = 0;
+
+	for (; hmm__regions_take(region, &from, to, &length); from += length) {
+		uint64_t at = (uint64_t)(from - region->base) >> region->shift;
+		int r = hmm__discard(region, at, length >> region->shift, HMM__DISCARD_UNMAP);
+
+		atomic_fetch_sub(&region->mapped_pages, length >> region->shift);
+		first = first ? first : r;
+	}
+	return first;
+}
+
+/* With the last region the window's frames serve nobody. */
+static void give_back_idle(struct hmm_space *space)
+{
+	bool idle;
+
+	hmm__lock(&hmm__spaces_lock);
+	idle = !space->regions;
+	hmm__unlock(&hmm__spaces_lock);
+	if (!idle)
+		return;
+	hmm__bounce_flush(space);
+	hmm__slots_release(space, UINT64_MAX);
+}
+
 /* The whole region goes: nobody else uses it any more (the caller's promise), but faults and passes may still be inside. */
 static void take_down(struct hmm_region *region)
 {
 	hmm__lock(&hmm__spaces_lock);
 	atomic_store(&region->dying, 1);
-	(void)!hmm__regions_cut(region, region->base, region->base + region->length, NULL);
 	unlink_region(region);
 	hmm__unlock(&hmm__spaces_lock);
 	hmm__region_drain(region);
-	(void)!hmm__discard(region, 0, region->npages, HMM__DISCARD_UNMAP);
+	(void)!discard_pieces(region, 0, region->npages);
+	give_back_idle(region->space);
 }
 
 int hmm_region_unmap(struct hmm_region *region)
@@ -265,8 +314,6 @@ void hmm_region_abandon(struct hmm_region *region)
 
 static int unmap_part(struct hmm_region *region, uint64_t page, uint64_t npages)
 {
-	uint8_t *from = hmm__page_address(region, page), *to = hmm__page_address(region, page + npages);
-	size_t bytes;
 	int r;
 
 	if (pinned(region, page, page + npages))
@@ -274,14 +321,7 @@ static int unmap_part(struct hmm_region *region, uint64_t page, uint64_t npages)
 	r = hmm__sync_pages(region, page, npages);
 	if (r)
 		return r;
-	hmm__lock(&hmm__spaces_lock);
-	r = hmm__regions_cut(region, from, to, &bytes);
-	hmm__unlock(&hmm__spaces_lock);
-	if (r)
-		return r;
-	(void)!hmm__discard(region, page, npages, HMM__DISCARD_UNMAP);
-	atomic_fetch_sub(&region->mapped_pages, bytes >> region->shift);
-	return 0;
+	return discard_pieces(region, page, npages);
 }
 
 int hmm_region_unmap_range(struct hmm_region *region, void *address, size_t length)
@@ -316,16 +356,11 @@ int hmm_region_protect(struct hmm_region *region, void *address, size_t length, 
 		return -EACCES;
 	}
 	hmm__lock(&region->lock);
-	/* Grants need the window's protection: off before a part becomes read-only, on again when all is writable. */
-	if (!(prot & PROT_WRITE)) {
-		region->read_only = true;
-		atomic_store(&region->no_grant, 1);
-	}
-	r = region->engine->ops->protect(region->engine->backend, address, length, prot);
-	if (!r && prot & PROT_WRITE && npages == region->npages) {
-		region->read_only = false;
-		atomic_store(&region->no_grant, 0);
-	}
+	r = prot & PROT_WRITE ? 0 : note_protection(region, page, npages, false);
+	if (!r)
+		r = region->engine->ops->protect(region->engine->backend, address, length, prot);
+	if (!r && prot & PROT_WRITE)
+		r = note_protection(region, page, npages, true);
 	hmm__unlock(&region->lock);
 	hmm__call_end(&call);
 	return r;

@@ -90,49 +90,61 @@ int hmm__regions_add(struct hmm_region *region)
 
 	if (!table)
 		table = hmm__sparse_alloc(TABLE_MAX * sizeof(*table));
-	if (!table || atomic_load(&entries) == TABLE_MAX)
-		return -ENOMEM;
+	if (!table || atomic_load(&entries) >= TABLE_MAX / 2)
+		return -ENOMEM; /* the other half is for holes */
 	atomic_fetch_add(&sequence, 1);
 	insert(find(from, atomic_load(&entries)), from, from + region->length, region);
 	atomic_fetch_add(&sequence, 1);
 	return r;
 }
 
-int hmm__regions_cut(struct hmm_region *region, uint8_t *first, uint8_t *end, size_t *ret_bytes)
+/* Under the spaces lock.  Take [from, to), which lies inside entry i, out of it. */
+static void cut(size_t i, uintptr_t from, uintptr_t to)
 {
-	uintptr_t from = (uintptr_t)first, to = (uintptr_t)end;
-	size_t i, bytes = 0;
+	uintptr_t a = atomic_load(&table[i].from), b = atomic_load(&table[i].to);
 
-	if (atomic_load(&entries) == TABLE_MAX)
-		return -ENOMEM; /* cutting the middle out of a range adds one */
 	atomic_fetch_add(&sequence, 1);
-	for (i = find(from, atomic_load(&entries)); i < atomic_load(&entries);) {
-		uintptr_t a = atomic_load(&table[i].from), b = atomic_load(&table[i].to);
+	if (a < from && b > to) {
+		atomic_store(&table[i].to, from);
+		insert(i + 1, to, b, atomic_load(&table[i].region));
+	} else if (a < from) {
+		atomic_store(&table[i].to, from);
+	} else if (b > to) {
+		atomic_store(&table[i].from, to);
+	} else {
+		erase(i);
+	}
+	atomic_fetch_add(&sequence, 1);
+}
+
+bool hmm__regions_take_locked(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length)
+{
+	uintptr_t first = (uintptr_t)*from, to = (uintptr_t)end;
+	bool found = false;
+
+	for (size_t i = find(first, atomic_load(&entries)); i < atomic_load(&entries) && !found; i++) {
+		uintptr_t a = HMM__MAX(atomic_load(&table[i].from), first), b = HMM__MIN(atomic_load(&table[i].to), to);
 
 		if (a >= to)
 			break;
-		if (atomic_load(&table[i].region) != region) {
-			i++; /* unmapped behind our back, and another region stands there now */
-			continue;
-		}
-		bytes += HMM__MIN(b, to) - HMM__MAX(a, from);
-		if (a < from && b > to) {
-			atomic_store(&table[i].to, from);
-			insert(i + 1, to, b, region);
-			break;
-		}
-		if (a < from) {
-			atomic_store(&table[i++].to, from);
-		} else if (b > to) {
-			atomic_store(&table[i++].from, to);
-		} else {
-			erase(i);
-		}
+		if (atomic_load(&table[i].region) != region)
+			continue; /* a hole of ours, in which others live */
+		cut(i, a, b);
+		*from = (uint8_t *)a;
+		*ret_length = (size_t)(b - a);
+		found = true;
 	}
-	atomic_fetch_add(&sequence, 1);
-	if (ret_bytes)
-		*ret_bytes = bytes;
-	return 0;
+	return found;
+}
+
+bool hmm__regions_take(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length)
+{
+	bool found;
+
+	hmm__lock(&hmm__spaces_lock);
+	found = hmm__regions_take_locked(region, from, end, ret_length);
+	hmm__unlock(&hmm__spaces_lock);
+	return found;
 }
 
 bool hmm__regions_cover(struct hmm_region *region, uint8_t *first, uint8_t *end)

@@ -26,6 +26,7 @@
 #include "lib/base/lock.h"
 #include "lib/policy/instance.h"
 #include "lib/store/slots.h"
+#include "lib/vm/intervals.h"
 #include "lib/vm/page.h"
 #include "lib/vm/slotmap.h"
 
@@ -83,6 +84,11 @@ struct hmm__stream {
 	_Atomic uint32_t far;    /* (a) has passed more than a quarter of the budget: drop behind it */
 };
 
+enum {
+	HMM__NO_GRANT_READ_ONLY = 1 << 0, /* some part is read-only: a grant needs the window's protection */
+	HMM__NO_GRANT_FORKED = 1 << 1,    /* shared with a forked child */
+};
+
 struct hmm_region {
 	/* Type-stable: the memory of a region is only ever reused for regions, so a stale reader may touch refs. */
 	_Atomic uint32_t refs;         /* users now; calls and faults */
@@ -106,8 +112,8 @@ struct hmm_region {
 	uint64_t ntouched_words;       /* (i) */
 	struct hmm__lock lock;         /* calls that change the range as a whole */
 	_Atomic uint64_t mapped_pages; /* (a) not yet unmapped */
-	bool read_only;                /* (r) some part is or was read-only: frames can't be granted */
-	_Atomic uint32_t no_grant;     /* (a) mirrors read_only, or shared with a forked child */
+	struct hmm__interval *read_only; /* (r) pages that may not be written */
+	_Atomic uint32_t no_grant;     /* (a) frames can't be granted: HMM__NO_GRANT_... */
 	_Atomic uint32_t advice;       /* (a) HMM_ADVISE_NORMAL, _RANDOM or _SEQUENTIAL */
 	_Atomic uint32_t next_stream;  /* (a) */
 	struct hmm__stream streams[HMM__STREAMS];
@@ -223,8 +229,12 @@ static inline uint64_t hmm__page_id(const struct hmm_region *region, uint64_t pa
 
 /* regions.c: the table of addresses */
 int hmm__regions_add(struct hmm_region *region);
-/* *ret_bytes, if not NULL: how much of the range was the region's still */
-int hmm__regions_cut(struct hmm_region *region, uint8_t *from, uint8_t *to, size_t *ret_bytes);
+/*
+ * Take the first piece of [*from, end) that is the region's out of the table: *from and *ret_length say which.  False:
+ * none is left.  Pieces that were unmapped before may belong to others by now, so unmap only what this returns.
+ */
+bool hmm__regions_take_locked(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length);
+bool hmm__regions_take(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length);
 struct hmm_region *hmm__region_get(uintptr_t address); /* a reference, or NULL */
 bool hmm__region_hold(struct hmm_region *region);      /* false: dying */
 void hmm__region_put(struct hmm_region *region);

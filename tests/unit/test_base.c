@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/base/arena.h"
@@ -316,6 +317,36 @@ START_TEST(threads_share_the_arena)
 }
 END_TEST
 
+static _Atomic bool enough;
+
+static void *alloc_until_enough(void *arg)
+{
+	while (!enough)
+		hmm__free(hmm__alloc(100), 100);
+	return arg;
+}
+
+START_TEST(forked_child_finds_the_arena_free)
+{
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, alloc_until_enough, NULL), 0);
+	for (int i = 0; i < 200; i++) {
+		int status;
+		pid_t child = fork();
+
+		if (child == 0) {
+			alarm(10); /* if it hangs */
+			_exit(hmm__alloc(100) ? 0 : 1);
+		}
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert_int_eq(status, 0);
+	}
+	enough = true;
+	pthread_join(thread, NULL);
+}
+END_TEST
+
 START_TEST(sparse_table_costs_only_what_is_touched)
 {
 	size_t size = (size_t)1 << 40, page = (size_t)sysconf(_SC_PAGESIZE);
@@ -463,6 +494,7 @@ static TCase *arena_case(void)
 	tcase_add_test(c, freed_objects_are_used_again);
 	tcase_add_test(c, large_objects_go_back_to_the_kernel);
 	tcase_add_test(c, threads_share_the_arena);
+	tcase_add_test(c, forked_child_finds_the_arena_free);
 	tcase_add_test(c, sparse_table_costs_only_what_is_touched);
 	tcase_add_test(c, allocation_fails_where_told);
 	return c;

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_stopworld.c - a collector stops all threads by a signal, at any moment, and then uses regions and calls freely
+ *
+ * A thread that is stopped may be in the middle of a fault or of a call.  If it held a lock of the library's there,
+ * the stopper would wait for ever.
+ */
+#include "tests/world.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define THREADS 3
+#define FRAMES 64
+#define NPAGES 256
+#define ROUNDS 60
+
+static struct world w;
+static struct world_map m;
+static sem_t parked;
+static atomic_int finished;
+static atomic_uint turn;
+
+static void park(int signal)
+{
+	unsigned mine = atomic_load(&turn);
+	sigset_t mask;
+
+	(void)signal;
+	sem_post(&parked);
+	sigfillset(&mask);
+	sigdelset(&mask, SIGUSR2);
+	while (atomic_load(&turn) == mine)
+		sigsuspend(&mask);
+	sem_post(&parked);
+}
+
+static void go_on(int signal)
+{
+	(void)signal;
+}
+
+static void *mutate(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg;
+
+	while (!atomic_load(&finished)) {
+		size_t i = world_random(&seed) % (NPAGES / THREADS) * THREADS + (size_t)(uintptr_t)arg % THREADS;
+		uint8_t vec;
+
+		world_put(&w, &m, i, 5);
+		world_check(&w, &m, i, 5);
+		switch (world_random(&seed) % 8) {
+		case 0:
+			ck_assert_int_eq(hmm_region_advise(m.region, m.base + i * m.page, m.page, HMM_ADVISE_PAGEOUT), 0);
+			break;
+		case 1:
+			ck_assert_int_eq(hmm_region_residency(m.region, m.base + i * m.page, m.page, &vec), 0);
+			break;
+		case 2:
+			ck_assert_int_eq(hmm_region_pin(m.region, m.base + i * m.page, m.page, 0), 0);
+			ck_assert_int_eq(hmm_region_unpin(m.region, m.base + i * m.page, m.page), 0);
+			break;
+		default:
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* With everybody else stopped: every page, and calls of all kinds. */
+static void collect(void)
+{
+	struct world_map other;
+
+	for (size_t i = 0; i < m.npages; i++)
+		ck_assert_int_ge(world_has(&w, &m, i, 5), 0);
+	ck_assert_int_eq(hmm_region_advise(m.region, m.base, 16 * m.page, HMM_ADVISE_PAGEOUT), 0);
+	ck_assert_int_eq(hmm_region_pin(m.region, m.base + 32 * m.page, 4 * m.page, 1), 0);
+	ck_assert_int_eq(hmm_region_unpin(m.region, m.base + 32 * m.page, 4 * m.page), 0);
+	ck_assert_int_ge(hmm_space_reclaim(w.space, 8), 0);
+	world_map(&w, &other, 80 * w.page, NULL);
+	for (size_t i = 0; i < other.npages; i++)
+		world_put(&w, &other, i, 9);
+	for (size_t i = 0; i < other.npages; i++)
+		world_check(&w, &other, i, 9);
+	world_unmap(&w, &other);
+}
+
+static void signals(void)
+{
+	struct sigaction stop = { .sa_handler = park, .sa_flags = SA_RESTART };
+	struct sigaction start = { .sa_handler = go_on, .sa_flags = SA_RESTART };
+
+	sigfillset(&stop.sa_mask);
+	sigaction(SIGUSR1, &stop, NULL);
+	sigaction(SIGUSR2, &start, NULL);
+}
+
+static void wait_for_all(void)
+{
+	for (int i = 0; i < THREADS; i++)
+		while (sem_wait(&parked) < 0)
+			;
+}
+
+/* _i: enum world_backend */
+START_TEST(stopped_threads_hold_no_lock)
+{
+	const char *missing = world_missing((enum world_backend)_i);
+	pthread_t threads[THREADS];
+
+	if (missing)
+		world_skip(missing);
+	world_open(&w, (enum world_backend)_i, WORLD_SWAP_FILE, 1, FRAMES, NULL);
+	world_map(&w, &m, NPAGES * w.page, NULL);
+	signals();
+	sem_init(&parked, 0, 0);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, mutate, (void *)i), 0);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < THREADS; i++)
+			pthread_kill(threads[i], SIGUSR1);
+		wait_for_all();
+		collect();
+		atomic_fetch_add(&turn, 1);
+		for (int i = 0; i < THREADS; i++)
+			pthread_kill(threads[i], SIGUSR2);
+		wait_for_all();
+	}
+	atomic_store(&finished, 1);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	world_unmap(&w, &m);
+	world_close(&w);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("stopworld");
+
+	for (int i = WORLD_INLINE_AUTO; i < WORLD_BACKENDS; i++) {
+		TCase *t = tcase_create(world_backend_names[i]);
+
+		tcase_add_loop_test(t, stopped_threads_hold_no_lock, i, i + 1);
+		suite_add_tcase(s, t);
+	}
+	return s;
+}
+
+HMM_TEST_MAIN(suite)
