@@ -8,9 +8,12 @@
 #include "tests/harness.h"
 
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -101,6 +104,15 @@ static void no_core_dumps(void)
 	setrlimit(RLIMIT_CORE, &none);
 }
 
+static pid_t runner_pid;
+
+/* Check puts each test in a process group of its own: should this program be killed, its test shall not run on. */
+static void die_with_parent(void)
+{
+	if (getppid() == runner_pid)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 int test_main(Suite *(*make)(void))
 {
 	char path[] = "/tmp/hurd-mm-test-XXXXXX";
@@ -113,6 +125,8 @@ int test_main(Suite *(*make)(void))
 		return 99;
 	}
 	no_core_dumps();
+	runner_pid = getpid();
+	pthread_atfork(NULL, NULL, die_with_parent);
 	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
 	unsetenv("CK_TAP_LOG_FILE_NAME");
 	runner = srunner_create(make());

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 const char *const world_backend_names[WORLD_BACKENDS] = {
@@ -102,10 +103,15 @@ static void caught(int signal)
 	sigaction(signal, &plain, NULL); /* the access is tried again, and kills */
 }
 
+/* Once in a process: later it would take the library's handler away. */
 void world_guard(void)
 {
+	static bool done;
 	struct sigaction action = { .sa_handler = caught };
 
+	if (done)
+		return;
+	done = true;
 	sigfillset(&action.sa_mask);
 	sigaction(SIGBUS, &action, NULL);
 	sigaction(SIGSEGV, &action, NULL);
@@ -172,6 +178,20 @@ int world_read(struct world *w, struct hmm_region *region, const void *address, 
 	if (world_is_mock(w))
 		return as_signal(hmm_mock_read(region, address, buffer, length));
 	return world_guarded_read(address, buffer, length);
+}
+
+int world_read_again(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+	int r = world_read(w, region, address, buffer, length);
+
+	for (unsigned tries = 0; r == -EIO && tries < 5000; tries++) {
+		nanosleep(&pause, NULL);
+		r = hmm_space_poll(w->space);
+		ck_assert_int_eq(r, 0);
+		r = world_read(w, region, address, buffer, length);
+	}
+	return r;
 }
 
 int world_write(struct world *w, struct hmm_region *region, void *address, const void *buffer, size_t length)

@@ -112,6 +112,12 @@ void world_store_peek(const struct world_map *m, uint64_t offset, void *buffer, 
 int world_read(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length);
 int world_write(struct world *w, struct hmm_region *region, void *address, const void *buffer, size_t length);
 
+/*
+ * The same, until it succeeds: under thread delivery a page that could not be read is refused for a while after its
+ * store works again.
+ */
+int world_read_again(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length);
+
 /* Fill a page of the map with contents made from tag; check that it has them.  tag 0: as mapped at first. */
 void world_put(struct world *w, struct world_map *m, size_t page, uint64_t tag);
 void world_check(struct world *w, struct world_map *m, size_t page, uint64_t tag);

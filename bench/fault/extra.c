@@ -210,8 +210,8 @@ void extra_metadata(void *arg, void *answer)
 {
 	const struct extra_arg *options = arg;
 	struct extra_metadata *out = answer;
-	uint64_t scale = options->quick ? 1 : 4, small = 16 * MIB, large = 64 * MIB;
-	uint64_t few = 128 * MIB * scale, many = 192 * MIB * scale;
+	uint64_t scale = options->quick ? 1 : 4, small = 8 * MIB, large = 32 * MIB;
+	uint64_t few = 64 * MIB * scale, many = 128 * MIB * scale;
 	uint64_t a = 0, b = 0, c = 0, empty = 0, huge = 0;
 	double fixed;
 

@@ -114,7 +114,7 @@ static int options_complete(struct options *o)
 		o->bytes = o->quick ? UINT64_C(128) << 20 : UINT64_C(512) << 20;
 	if (o->seconds == 0)
 		o->seconds = o->quick ? 0.1 : 1;
-	o->warm = o->quick ? o->seconds : 4 * o->seconds;
+	o->warm = o->quick ? o->seconds / 2 : 4 * o->seconds;
 	if (!o->directory)
 		o->directory = getenv("TMPDIR");
 	if (!o->directory)

@@ -40,6 +40,19 @@ struct group {
 };
 
 static unsigned next_number;
+static uint64_t started_ns;
+
+/*
+ * --quick promises an end after 40 seconds also where the machine is slow or busy: cases that come late are run once
+ * and more briefly, and the last of all are left out.
+ */
+#define QUICK_HURRY_SECONDS 22
+#define QUICK_STOP_SECONDS 34
+
+static int quick_later_than(const struct options *options, unsigned seconds)
+{
+	return options->quick && now_ns() - started_ns > seconds * UINT64_C(1000000000);
+}
 
 static struct group_subject *add(struct group *group, const struct impl *impl, enum kind kind, enum delivery delivery,
                                  unsigned patterns)
@@ -98,13 +111,20 @@ static int wanted(const struct options *options, const struct group_subject *s, 
 }
 
 /* The cases that a target is about are run three times, the others once when time is short. */
-static unsigned runs_of(const struct options *options, enum kind kind, const struct load *load)
+static unsigned runs_of(const struct group *group, const struct load *load)
 {
-	int counts = load->pattern == PATTERN_RANDOM && (load->op == OP_READ || kind == KIND_FILE);
+	const struct options *options = group->options;
+	int file = group->subjects[0].subject.setup.kind == KIND_FILE, counts = 0;
 
-	if (load->pattern == PATTERN_SEQUENTIAL && load->op == OP_READ && kind == KIND_FILE && load->threads == 1)
-		counts = 1;
-	return counts || !options->quick ? 3 : 1;
+	if (load->pattern == PATTERN_RANDOM)
+		counts = load->op == OP_READ || file;
+	else if (load->pattern == PATTERN_SEQUENTIAL)
+		counts = load->op == OP_READ && file && load->threads == 1;
+	if (quick_later_than(options, QUICK_STOP_SECONDS))
+		return 0;
+	if (options->quick && (!counts || group->n == 1 || quick_later_than(options, QUICK_HURRY_SECONDS)))
+		return 1;
+	return 3;
 }
 
 static void take_over_state(struct row *row, const struct subject *subject)
@@ -114,21 +134,46 @@ static void take_over_state(struct row *row, const struct subject *subject)
 	memcpy(row->why, subject->why, sizeof(row->why));
 }
 
+/*
+ * Under a small limit the kernel now and then takes the working set for unreclaimable, and its out-of-memory killer
+ * ends the process, with much of the swap free.  That says something about the kernel and nothing about the library:
+ * the row says so, and the next case gets a new process.
+ */
+static void forgive_kernel(struct subject *subject)
+{
+	if (subject->setup.cgroup && subject->failed) {
+		subject->failed = 0;
+		subject->skipped = 1;
+	}
+}
+
+static void revive(struct group *group, struct subject *subject)
+{
+	if (!subject->setup.cgroup || !subject->ran || subject->pid)
+		return;
+	subject->skipped = subject->ran = 0;
+	subject_open(subject, group->streams);
+	forgive_kernel(subject);
+}
+
 /* One case: all subjects of the group that run it, in turn. */
 static void run_case(struct group *group, const struct load *load)
 {
 	struct row *rows[MAX_SUBJECTS] = { NULL };
-	unsigned runs = runs_of(group->options, group->subjects[0].subject.setup.kind, load);
+	unsigned runs = runs_of(group, load);
 
 	for (unsigned i = 0; i < group->n; i++) {
 		if (!wanted(group->options, &group->subjects[i], load) || group->results->nrows == MAX_ROWS)
 			continue;
+		revive(group, &group->subjects[i].subject);
 		rows[i] = &group->results->rows[group->results->nrows++];
 		row_init(rows[i], &group->subjects[i].subject, load);
 	}
 	for (unsigned run = 0; run < runs && !interrupted; run++) {
 		struct load again = *load;
 
+		if (quick_later_than(group->options, QUICK_HURRY_SECONDS))
+			again.seconds /= 2, again.warm /= 2;
 		if (run > 0)
 			again.warm = load->warm / 10; /* the pages of this pattern are there already */
 		for (unsigned i = 0; i < group->n && !interrupted; i++) {
@@ -138,16 +183,26 @@ static void run_case(struct group *group, const struct load *load)
 
 			if (!subject->ran && mine.warm < FILL_SECONDS)
 				mine.warm = FILL_SECONDS;
-			if (!rows[i] || subject_run(subject, &mine, &sample) < 0)
+			if (!rows[i] || !subject->pid)
 				continue;
 			subject->ran = 1;
+			if (subject_run(subject, &mine, &sample) < 0) {
+				forgive_kernel(subject);
+				continue;
+			}
 			rows[i]->runs[rows[i]->nruns++] = sample;
 			rows[i]->bad += sample.bad;
 		}
 	}
-	for (unsigned i = 0; i < group->n; i++)
-		if (rows[i])
-			take_over_state(rows[i], &group->subjects[i].subject);
+	for (unsigned i = 0; i < group->n; i++) {
+		if (!rows[i])
+			continue;
+		take_over_state(rows[i], &group->subjects[i].subject);
+		if (!runs && !rows[i]->failed && !rows[i]->skipped) {
+			rows[i]->skipped = 1;
+			strcpy(rows[i]->why, "out of time");
+		}
+	}
 }
 
 typedef void visitor(struct group *group, const struct load *load);
@@ -197,13 +252,15 @@ static void close_subject(struct group *group, struct subject *subject)
 	for (unsigned i = group->results->nrows; i-- > 0;) {
 		struct row *row = &group->results->rows[i];
 
-		if (row->impl == subject->impl->name && row->delivery == subject->setup.delivery &&
-		    row->page_shift == subject->setup.page_shift) {
+		if (row->nruns && row->impl == subject->impl->name && row->kind == subject->setup.kind &&
+		    row->delivery == subject->setup.delivery && row->page_shift == subject->setup.page_shift) {
 			row->bad += bad;
 			take_over_state(row, subject);
 			return;
 		}
 	}
+	group->results->stray_bad += bad;
+	group->results->stray_failed |= subject->failed;
 }
 
 static int group_wanted(struct group *group, unsigned ops)
@@ -407,9 +464,11 @@ int plan_run(const struct options *options, struct results *results)
 {
 	struct streams streams = { 0 };
 	struct group empty;
+	unsigned threads = 1;
 	char text[16];
 	int fd = -1, r = 0;
 
+	started_ns = now_ns();
 	results->page_cluster = read_text("/proc/sys/vm/page-cluster", text, sizeof(text)) < 0 ? -1 : atoi(text);
 	if (!options->list) {
 		fd = make_file(options);
@@ -417,7 +476,9 @@ int plan_run(const struct options *options, struct results *results)
 			fprintf(stderr, "fault: a file in %s: %s\n", options->directory, strerror(-fd));
 			return fd;
 		}
-		r = streams_draw(&streams, (uint32_t)(options->bytes / PAGE_BYTES), MAX_THREADS, 1);
+		for (unsigned i = 0; i < options->nthreads; i++)
+			threads = options->threads[i] > threads ? options->threads[i] : threads;
+		r = streams_draw(&streams, (uint32_t)(options->bytes / PAGE_BYTES), threads, 1);
 	}
 	empty = group_of(options, results, &streams, fd);
 	if (r == 0 && !interrupted) {
@@ -430,9 +491,9 @@ int plan_run(const struct options *options, struct results *results)
 	if (r == 0 && !interrupted)
 		anonymous(&empty);
 	if (r == 0 && !interrupted)
-		on_disk(&empty);
-	if (r == 0 && !interrupted)
 		extras(options, results);
+	if (r == 0 && !interrupted)
+		on_disk(&empty);
 	if (fd >= 0)
 		close(fd);
 	return r;

@@ -146,7 +146,7 @@ static void table_row(const struct row *row, FILE *out)
 	fprintf(out, "%-11s %9.0f %11.0f %9s %8.0f %5.1f %5llu%s%s\n", row->identity.store,
 	        row_faults_per_second(row), row_accesses_per_second(row), cost, row_bytes_per_second(row) / 1e6,
 	        100.0 * (double)sample->delta.resident / (double)row->bytes, (unsigned long long)row->bad,
-	        row->failed ? "  FAILED: " : "", row->failed ? row->why : "");
+	        row->failed ? "  FAILED: " : row->skipped ? "  then: " : "", row->why);
 }
 
 static void table_extras(const struct results *results, FILE *out)

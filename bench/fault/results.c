@@ -88,7 +88,7 @@ const struct row *results_find(const struct results *results, const char *name)
 
 uint64_t results_bad(const struct results *results)
 {
-	uint64_t bad = results->resident.bad + results->tebibyte.bad + results->metadata.bad;
+	uint64_t bad = results->stray_bad + results->resident.bad + results->tebibyte.bad + results->metadata.bad;
 
 	for (unsigned i = 0; i < results->nrows; i++)
 		bad += results->rows[i].bad;
@@ -100,5 +100,6 @@ int results_failed(const struct results *results)
 	for (unsigned i = 0; i < results->nrows; i++)
 		if (results->rows[i].failed)
 			return 1;
-	return results->extra_failed[0] || results->extra_failed[1] || results->extra_failed[2];
+	return results->stray_failed || results->extra_failed[0] || results->extra_failed[1] ||
+	       results->extra_failed[2];
 }

@@ -32,6 +32,8 @@ struct row {
 struct results {
 	struct row rows[MAX_ROWS];
 	unsigned nrows;
+	uint64_t stray_bad;  /* found at the end of a subject that has no row */
+	int stray_failed;
 	struct extra_resident resident;
 	struct extra_tebibyte tebibyte;
 	struct extra_metadata metadata;

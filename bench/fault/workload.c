@@ -138,19 +138,24 @@ static void sleep_ns(uint64_t ns)
 		;
 }
 
-/* Run until the resident pages have been exchanged once, or nothing is missing any more, or the time is up. */
+/* Run until the resident pages have been exchanged once, or hardly any is missing any more, or the time is up. */
 static void warm_up(struct workload *w, const struct load *load, const struct worker *workers)
 {
-	uint64_t start = now_ns(), limit = (uint64_t)(load->warm * 1e9);
+	uint64_t start = now_ns(), limit = (uint64_t)(load->warm * 1e9), misses, accesses = 0;
 	struct counters first, now;
 
 	w->impl->counters(w->context, &first);
+	now = first;
 	do {
+		uint64_t misses_before = now.misses, accesses_before = accesses;
+
 		sleep_ns(5000000);
 		w->impl->counters(w->context, &now);
-		if (now.misses - first.misses >= w->budget_pages)
+		accesses = total_accesses(workers, load->threads);
+		if (((now.misses - first.misses) + (now.prefetches - first.prefetches)) << w->page_shift >= w->budget)
 			break;
-		if (now.misses == first.misses && total_accesses(workers, load->threads) > 2ull * w->npages)
+		misses = now.misses - misses_before;
+		if (accesses > 2ull * w->npages && misses * 1000 < accesses - accesses_before)
 			break;
 	} while (now_ns() - start < limit);
 }
@@ -219,7 +224,8 @@ int workload_init(struct workload *w, const struct setup *setup, const struct im
 	w->streams = streams;
 	w->number = setup->number;
 	w->npages = (uint32_t)(setup->bytes / PAGE_BYTES);
-	w->budget_pages = setup->budget / PAGE_BYTES;
+	w->page_shift = setup->page_shift;
+	w->budget = setup->budget;
 	for (unsigned t = 0; t < MAX_THREADS; t++) {
 		size_t bytes = w->npages * sizeof(uint32_t);
 		void *table = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,

@@ -27,7 +27,8 @@ struct workload {
 	void *context;
 	uint8_t *base;
 	uint32_t npages;
-	uint64_t budget_pages;
+	unsigned page_shift;             /* of the region: what a miss brings */
+	uint64_t budget;                 /* bytes */
 	unsigned number;
 	const struct streams *streams;
 	uint32_t *versions[MAX_THREADS]; /* [page]: what this thread wrote last; locked in memory */

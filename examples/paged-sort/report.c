@@ -23,8 +23,8 @@ static double seconds(const struct result *result)
 
 void report_header(void)
 {
-	printf("\n%-8s %10s %10s %10s %10s %10s %8s %9s  %s\n", "policy", "faults", "loads", "read-ahead", "write-outs",
-	       "rescues", "seconds", "peak RSS", "output");
+	printf("\n%-8s %8s %8s %10s %10s %7s %7s %10s  %s\n", "policy", "faults", "loads", "read-ahead", "write-outs",
+	       "rescues", "seconds", "peak RSS", "result");
 	fflush(stdout);
 }
 
@@ -33,13 +33,12 @@ void report_row(const struct job *job, const struct result *result, bool same)
 	const struct hmm_stats *s = &result->stats;
 
 	if (plain(job))
-		printf("%-8s %10s %10s %10s %10s %10s", job->name, "-", "-", "-", "-", "-");
+		printf("%-8s %8s %8s %10s %10s %7s", job->name, "-", "-", "-", "-", "-");
 	else
-		printf("%-8s %10llu %10llu %10llu %10llu %10llu", job->name, (unsigned long long)s->faults,
+		printf("%-8s %8llu %8llu %10llu %10llu %7llu", job->name, (unsigned long long)s->faults,
 		       (unsigned long long)s->loads, (unsigned long long)s->prefetches,
 		       (unsigned long long)s->write_outs, (unsigned long long)s->rescues);
-	printf(" %8.1f %5.1f MiB  %s\n", seconds(result), (double)result->peak / MIB,
-	       same ? "the same as sort's" : "DIFFERS from sort's");
+	printf(" %7.1f %6.1f MiB  %s\n", seconds(result), (double)result->peak / MIB, same ? "right" : "WRONG");
 	fflush(stdout);
 }
 
@@ -65,10 +64,11 @@ static uint64_t allowed(const struct job *job, const struct result *result)
 /* Did every paged run keep its budget?  Nothing is taken off what the kernel reports. */
 bool report_budget(const struct job *jobs, const struct result *results, unsigned n)
 {
+	uint64_t samples = UINT64_MAX;
 	bool held = true;
 
-	printf("\n%-8s %8s + %s + %s + %s = %8s %12s %14s\n", "MiB", "budget", "program", "tables", "stacks", "allowed",
-	       "peak (VmHWM)", "largest sample");
+	printf("\n%-8s %7s + %s + %s + %s = %7s %7s %8s\n", "MiB", "budget", "program", "tables", "stacks", "allowed",
+	       "VmHWM", "samples");
 	for (unsigned i = 0; i < n; i++) {
 		const struct result *r = &results[i];
 		uint64_t tables = r->stats.metadata_bytes, limit = allowed(&jobs[i], r);
@@ -76,14 +76,17 @@ bool report_budget(const struct job *jobs, const struct result *results, unsigne
 
 		if (plain(&jobs[i]))
 			continue;
-		printf("%-8s %8.1f + %7.1f + %6.1f + %6.1f = %8.1f %12.1f %7.1f (%llu)  %s\n", jobs[i].name,
+		samples = r->samples < samples ? r->samples : samples;
+		printf("%-8s %7.1f + %7.1f + %6.1f + %6.1f = %7.1f %7.1f %8.1f  %s\n", jobs[i].name,
 		       (double)jobs[i].budget / MIB, (double)r->own / MIB, (double)tables / MIB, (double)STACKS / MIB,
-		       (double)limit / MIB, (double)r->peak / MIB, (double)r->peak_sample / MIB,
-		       (unsigned long long)r->samples, ok ? "held" : "EXCEEDED");
+		       (double)limit / MIB, (double)r->peak / MIB, (double)r->peak_sample / MIB, ok ? "held" : "EXCEEDED");
 		held = held && ok;
 	}
-	printf("The kernel counts in batches: with this many CPUs its figures may be off by %.1f MiB.\n\n",
-	       (double)counter_error() / MIB);
+	if (samples == UINT64_MAX)
+		return true;
+	printf("VmHWM: the kernel's own high-water mark; samples: the largest VmRSS of %llu and more.\n"
+	       "The kernel counts in batches: with this many CPUs its figures may be off by %.1f MiB.\n\n",
+	       (unsigned long long)samples, (double)counter_error() / MIB);
 	return held;
 }
 

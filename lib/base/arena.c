@@ -331,6 +331,6 @@ static void fork_done(void)
 
 __attribute__((constructor)) static void install_fork_handlers(void)
 {
-	/* It fails where there is no memory for the list of handlers; whoever then forks from one thread loses nothing. */
+	/* Fails only where there is no memory for the list of handlers, at load: then there is no arena either. */
 	pthread_atfork(fork_prepare, fork_done, fork_done);
 }

@@ -30,6 +30,7 @@
 
 #define VECTOR 64u             /* pieces of one vectored system call: 1 KiB of stack */
 #define EVENT_PATIENCE 1000    /* yields while an event thread reads what stands in the way */
+#define PIN_PATIENCE 100       /* yields while direct I/O that has just ended lets go of its pages */
 #define ZEROS ((size_t)64 * 1024)
 
 static const char zeros[ZEROS] __attribute__((aligned(4096)));
@@ -44,10 +45,11 @@ static unsigned patience_of(const struct hmm__local *local)
 
 /*
  * One ioctl until all is done or it makes no progress.  EAGAIN means that the address space is changing (an
- * event is unread: whoever reads it is another thread) or that only a part was done; both are tried again.
+ * event is unread: whoever reads it is another thread) or that only a part was done; both are tried again.  EBUSY
+ * means that the kernel holds the page: for pages of the window only while direct I/O ends, so that passes.
  */
 static int run(struct hmm__local *local, enum step step, char *dst, char *src, size_t length, uint64_t mode,
-               size_t *ret_done)
+               size_t *ret_done, unsigned pin_patience)
 {
 	unsigned patience = patience_of(local);
 	size_t total = 0;
@@ -63,6 +65,11 @@ static int run(struct hmm__local *local, enum step step, char *dst, char *src, s
 		total += done;
 		if (!r || done)
 			continue;
+		if (r == -EBUSY && pin_patience) {
+			pin_patience--;
+			sched_yield();
+			continue;
+		}
 		if (r != -EAGAIN || !patience--)
 			break;
 		sched_yield();
@@ -79,7 +86,7 @@ static int copy_zeros(struct hmm__local *local, char *dst, size_t length, uint64
 	while (!r && total < length) {
 		size_t done = 0;
 
-		r = run(local, STEP_COPY, dst + total, (char *)zeros, HMM__MIN(length - total, ZEROS), mode, &done);
+		r = run(local, STEP_COPY, dst + total, (char *)zeros, HMM__MIN(length - total, ZEROS), mode, &done, 0);
 		total += done;
 	}
 	*ret_done = total;
@@ -104,7 +111,7 @@ static int grant_protected(struct hmm__local *local, struct hmm_map *m)
 
 	if (!single)
 		before = XXH3_128bits(m->slot, m->length);
-	r = run(local, STEP_MOVE, m->address, m->slot, m->length, UFFDIO_MOVE_MODE_DONTWAKE, &m->done);
+	r = run(local, STEP_MOVE, m->address, m->slot, m->length, UFFDIO_MOVE_MODE_DONTWAKE, &m->done, PIN_PATIENCE);
 	if (!m->done)
 		return r;
 	rp = protect_span(local, m->address, m->done, UFFDIO_WRITEPROTECT_MODE_WP);
@@ -129,12 +136,12 @@ static int map_one(struct hmm__local *local, struct hmm_map *m)
 		if (m->flags & HMM_MAP_PROTECT)
 			return grant_protected(local, m);
 		mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE;
-		return run(local, STEP_MOVE, m->address, m->slot, m->length, mode, &m->done);
+		return run(local, STEP_MOVE, m->address, m->slot, m->length, mode, &m->done, PIN_PATIENCE);
 	}
 	mode = (wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE) | (m->flags & HMM_MAP_PROTECT ? UFFDIO_COPY_MODE_WP : 0);
 	if (m->flags & HMM_MAP_ZERO)
 		return copy_zeros(local, m->address, m->length, mode, &m->done);
-	return run(local, STEP_COPY, m->address, m->slot, m->length, mode, &m->done);
+	return run(local, STEP_COPY, m->address, m->slot, m->length, mode, &m->done, 0);
 }
 
 int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n)
@@ -153,7 +160,7 @@ int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n)
 
 static void unmap_grant(struct hmm__local *local, struct hmm_unmap *u)
 {
-	u->error = run(local, STEP_MOVE, u->slot, u->address, u->length, UFFDIO_MOVE_MODE_DONTWAKE, &u->done);
+	u->error = run(local, STEP_MOVE, u->slot, u->address, u->length, UFFDIO_MOVE_MODE_DONTWAKE, &u->done, 0);
 	/* EINVAL: another kind of mapping stands there now, or its protection differs from the window's */
 	if (u->error == -EINVAL)
 		u->error = -EBUSY;

@@ -123,6 +123,7 @@ static void map_entry(struct hmm__mock_backend *b, struct hmm_map *m)
 	int injected;
 
 	m->done = 0;
+	m->dirtied = 0; /* nothing happens between mapping and protecting */
 	m->error = -EINVAL;
 	if (!map_flags_valid(b, m)) {
 		hmm__mock_misuse(b->mock, "map: wrong flags");

@@ -21,7 +21,7 @@
 /* Claim absent pages that a store has contents for. */
 static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t page, uint64_t n, bool asked)
 {
-	uint64_t end = HMM__MIN(page + n, region->npages);
+	uint64_t end = HMM__MIN(page + n, hmm__region_end(region, page));
 
 	b->n = 0;
 	if (asked) {
@@ -83,7 +83,7 @@ static unsigned take_empty_run(struct hmm__pool *pool, struct hmm__item *it, uns
 	unsigned want = HMM__MIN(n, HMM__GROUP);
 	uint32_t first;
 
-	while (want && !hmm__credit_take(space, (uint64_t)want * pool->weight))
+	while (want && !hmm__credit_take_load(space, (uint64_t)want * pool->weight))
 		want /= 2;
 	if (!want)
 		return 0;
@@ -110,7 +110,7 @@ static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
 
 	hmm__lock(&space->lock);
 	while (i < b->n) {
-		if (!grant && (i == COPY_MOST || !hmm__credit_take(space, region->weight)))
+		if (!grant && (i == COPY_MOST || !hmm__credit_take_load(space, region->weight)))
 			break; /* the frame at the address; its contents pass through a slot */
 		got = take_run(region->pool, &b->items[i], grant ? b->n - i : 1);
 		if (!got)

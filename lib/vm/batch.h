@@ -16,6 +16,7 @@ enum hmm__fate {
 	HMM__FATE_SAVE,    /* dirty: to its store */
 	HMM__FATE_DISCARD, /* garbage, says the application */
 	HMM__FATE_RETURN,  /* could not be taken: back to MAPPED */
+	HMM__FATE_STAY,    /* dirty while stores refuse dirty pages: not even tried */
 	HMM__FATE_LOST,    /* nothing was mapped there any more */
 };
 

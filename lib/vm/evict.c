@@ -61,7 +61,13 @@ static unsigned run_length(const struct hmm__batch *b, unsigned i)
 	return n;
 }
 
-static void choose_fates(struct hmm__batch *b, bool keep)
+/* Is it to be unmapped? */
+static bool goes(const struct hmm__item *it)
+{
+	return it->fate <= HMM__FATE_DISCARD;
+}
+
+static void choose_fates(struct hmm__batch *b, bool keep, bool refused)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];
@@ -75,7 +81,7 @@ static void choose_fates(struct hmm__batch *b, bool keep)
 		if (it->word & HMM__FREE)
 			it->fate = HMM__FATE_DISCARD;
 		else if (it->word & HMM__DIRTY)
-			it->fate = HMM__FATE_SAVE;
+			it->fate = refused ? HMM__FATE_STAY : HMM__FATE_SAVE;
 		else
 			it->fate = keep ? HMM__FATE_KEEP : HMM__FATE_DROP;
 	}
@@ -151,6 +157,8 @@ static void find_more_slots(struct hmm_space *space, struct hmm__batch *b)
 		if (it->fate != HMM__FATE_RETURN && !(it->keep && grow))
 			continue;
 		it->slot = hmm__bounce_get(it->region->pool);
+		if (it->slot == HMM__NO_SLOT && hmm__slots_release(space, it->weight) >= it->weight)
+			it->slot = hmm__bounce_get(it->region->pool); /* the free slots were of another size */
 		if (it->slot == HMM__NO_SLOT)
 			break;
 		grow -= it->keep;
@@ -190,8 +198,7 @@ static void unmap_engine(struct hmm__batch *b, struct hmm__engine *engine)
 		struct hmm__item *it = &b->items[i];
 		struct hmm_unmap *u = &b->unmaps[n];
 
-		if (it->region->engine != engine || !it->run || it->fate == HMM__FATE_RETURN ||
-		    it->fate == HMM__FATE_LOST)
+		if (it->region->engine != engine || !it->run || !goes(it))
 			continue;
 		u->address = hmm__page_address(it->region, it->page);
 		u->slot = keeps(it) ? hmm__slot_address(it->region->pool, it->slot) : NULL;
@@ -207,8 +214,7 @@ static void unmap_engine(struct hmm__batch *b, struct hmm__engine *engine)
 		struct hmm__item *it = &b->items[i];
 		struct hmm_unmap *u = &b->unmaps[n];
 
-		if (it->region->engine != engine || !it->run || it->fate == HMM__FATE_RETURN ||
-		    it->fate == HMM__FATE_LOST)
+		if (it->region->engine != engine || !it->run || !goes(it))
 			continue;
 		for (unsigned k = 0, run = it->run; k < run; k++)
 			it[k].error = k < u->done >> it->region->shift ? 0 : u->error;
@@ -227,7 +233,7 @@ static void settle_errors(struct hmm__batch *b)
 			hmm__add(&it->region->space->count.busy, 1);
 			/* shared with a forked child: it will not become ours alone soon */
 			if (it->region->flags & HMM_REGION_COPY_ON_FORK)
-				atomic_fetch_or(&it->region->no_grant, HMM__NO_GRANT_FORKED);
+				hmm__no_grant(it->region, HMM__NO_GRANT_FORKED);
 		}
 		it->fate = it->error == -ENOENT ? HMM__FATE_LOST : HMM__FATE_RETURN;
 	}
@@ -301,7 +307,10 @@ static void returned(struct hmm_space *space, struct hmm__item *it)
 		gone(space, it, HMM__STORED);
 		return;
 	}
-	hmm__frame_stays(space, it->frame, it->error == -EBUSY ? HMM_REJECT_BUSY : HMM_REJECT_RACED);
+	hmm__frame_stays(space, it->frame,
+	                 it->fate == HMM__FATE_STAY ? HMM_REJECT_WRITE
+	                 : it->error == -EBUSY      ? HMM_REJECT_BUSY
+	                                            : HMM_REJECT_RACED);
 	hmm__page_leave(it->region, it->page, HMM__MAPPED, 0, 0);
 }
 
@@ -355,13 +364,16 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 
 int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 {
+	bool refused = __atomic_load_n(&space->refused, __ATOMIC_RELAXED) != 0;
 	int64_t freed;
-	int r;
+	int r, stay = 0;
 
 	if (!b->n)
 		return 0;
 	hmm__batch_sort(b);
-	choose_fates(b, keep);
+	choose_fates(b, keep, refused);
+	for (unsigned i = 0; refused && i < b->n; i++)
+		stay = b->items[i].fate == HMM__FATE_STAY ? space->refused_error : stay;
 	take_slots(space, b);
 	find_more_slots(space, b);
 	protect_dirty(b);
@@ -373,5 +385,6 @@ int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 	if (freed)
 		hmm__frames_changed(space);
 	r = hmm__launder(space, b);
+	r = r ? r : stay;
 	return freed || !r ? freed : r;
 }

@@ -6,8 +6,6 @@
  * marks the page and goes on, and who is busy wakes the accessor in the kernel (HMM__WAITERS).
  */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sched.h>
 
 #include "lib/base/clock.h"
@@ -139,9 +137,6 @@ static int failed(struct hmm_region *region, uint64_t page, int error)
 	uint64_t w = atomic_load(word);
 
 	hmm__add(&region->space->count.faults_failed, 1);
-	if (getenv("HMMDBG")) fprintf(stderr,"failed %d page %lu w %lx shift %u flags %x\n",error,page,w,region->shift,region->flags);
-	if (error == -ENOMEM)
-		hmm__event(region->space, HMM_EVENT_NO_FRAME, region, page, 1, error, NULL);
 	if (engine->delivery != HMM_DELIVERY_THREAD || !(engine->caps & HMM_BACKEND_POISON))
 		return error;
 	if (hmm__word_state(w) != HMM__ABSENT || !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))

@@ -180,7 +180,7 @@ static void fix_pages(struct hmm_space *space)
 			continue;
 		word = &f->region->words[f->page];
 		w = atomic_load(word);
-		f->listed = 0;
+		f->listed = f->refused = 0;
 		if (f->region->flags & HMM_REGION_COPY_ON_FORK && hmm__word_state(w) == HMM__MAPPED &&
 		    !space->child_error) {
 			held += f->region->weight;
@@ -194,7 +194,7 @@ static void fix_pages(struct hmm_space *space)
 		hmm__frame_put(space, i);
 	}
 	space->held = space->resident = held;
-	space->available = space->laundry = space->free_slots = 0;
+	space->available = space->laundry = space->free_slots = space->refused = 0;
 	space->available_first = space->available_last = HMM__NO_FRAME;
 }
 

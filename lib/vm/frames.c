@@ -122,6 +122,24 @@ bool hmm__credit_take(struct hmm_space *space, uint64_t n)
 	return true;
 }
 
+/*
+ * A dirty page that can't be granted needs a slot with a frame behind it to be written from.  If loads took the last
+ * frame, no dirty page could ever be evicted again.
+ */
+bool hmm__credit_take_load(struct hmm_space *space, uint64_t n)
+{
+	uint64_t leave = space->free_slots >= space->reserve ? 0 : space->reserve;
+
+	return space->held + n + leave <= space->budget && hmm__credit_take(space, n);
+}
+
+void hmm__reserve(struct hmm_space *space, uint64_t n)
+{
+	hmm__lock(&space->lock);
+	space->reserve = HMM__MAX(space->reserve, n);
+	hmm__unlock(&space->lock);
+}
+
 void hmm__credit_put(struct hmm_space *space, uint64_t n)
 {
 	assert(space->held >= n);
@@ -159,12 +177,21 @@ void hmm__available_add(struct hmm_space *space, uint32_t number)
 	space->available += f->region->weight;
 }
 
+void hmm__available_add_refused(struct hmm_space *space, uint32_t number)
+{
+	hmm__available_add(space, number);
+	space->frames[number].refused = 1;
+	space->refused++;
+}
+
 void hmm__available_remove(struct hmm_space *space, uint32_t number)
 {
 	struct hmm__frame *f = &space->frames[number];
 
 	assert(f->listed);
 	f->listed = 0;
+	space->refused -= f->refused;
+	f->refused = 0;
 	if (f->prev != HMM__NO_FRAME)
 		space->frames[f->prev].next = f->next;
 	else
@@ -349,6 +376,8 @@ int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool 
 		}
 	}
 	hmm__unlock(&space->engine_lock);
+	if (!r && !(engine->caps & HMM_BACKEND_GRANT))
+		hmm__reserve(space, pool->weight);
 	if (!r)
 		*ret_pool = pool;
 	return r;

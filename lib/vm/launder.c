@@ -8,7 +8,8 @@
  * W1  A page is LAUNDRY|WRITEBACK from before its write begins, and WRITEBACK until after it has ended, so that two
  *     writes of one page never overlap.
  * W2  Contents leave DIRTY only when the store has accepted them.  If it has not, the page stays in the window as
- *     AVAILABLE|DIRTY: it can be rescued, is never trimmed, and is tried again by later passes.
+ *     AVAILABLE|DIRTY: it can be rescued, is never trimmed, and is tried again by later passes.  While there is such
+ *     a page no more dirty ones are taken: the others stay mapped (evict.c).
  * W3  Swap: a batch gets adjacent slots, so it is one sequential write.  The old slot is freed after the new one holds
  *     the contents.
  */
@@ -154,8 +155,11 @@ static uint32_t settle(struct hmm_space *space, struct hmm__item *it)
 	if (!it->error) {
 		waste = accepted(it);
 		clear |= HMM__DIRTY;
+		hmm__available_add(space, it->frame);
+	} else {
+		space->refused_error = it->error;
+		hmm__available_add_refused(space, it->frame);
 	}
-	hmm__available_add(space, it->frame);
 	hmm__page_leave(it->region, it->page, HMM__AVAILABLE, clear,
 	                !it->error && it->region->slots ? HMM__STORED : 0);
 	return waste;

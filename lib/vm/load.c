@@ -53,7 +53,7 @@ static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access 
 	hmm__lock(&space->lock);
 	f->slot = want_grant ? hmm__slot_take_populated(region->pool) : HMM__NO_SLOT;
 	f->grant = f->slot != HMM__NO_SLOT;
-	ok = f->grant || hmm__credit_take(space, region->weight);
+	ok = f->grant || hmm__credit_take_load(space, region->weight);
 	if (ok) {
 		hmm__policy_miss(space->policy, hmm__page_id(region, page), access);
 		f->number = hmm__frame_take(space, region, page);
@@ -75,8 +75,10 @@ static int frame_get(struct hmm_region *region, uint64_t page, enum hmm_access a
 		if (hmm__slots_release(space, HMM__MAX((uint64_t)RELEASE, (uint64_t)region->weight)) >= region->weight)
 			continue;
 		r = hmm__frames_wait(space, region->weight);
-		if (r)
+		if (r) {
+			hmm__event(space, HMM_EVENT_NO_FRAME, region, page, 1, r, NULL);
 			return r;
+		}
 	}
 	return 0;
 }
@@ -182,17 +184,22 @@ static int load_one(struct hmm_region *region, uint64_t page, enum hmm_access ac
 	enum hmm__source source = hmm__source_of(region, atomic_load(&region->words[page]));
 	bool grant = source != HMM__SOURCE_ZERO && hmm__can_grant(region) && (write || region->weight > 1);
 	bool dirty = write, dirtied = false;
-	struct frame f;
+	struct frame f = { .number = HMM__NO_FRAME };
 	int r;
 
-	r = frame_get(region, page, access, grant, &f);
-	if (r) {
-		hmm__page_leave_absent(region, page, 0, 0);
-		return r;
-	}
-	r = fill_and_map(region, page, source, write, &f, &dirtied);
-	if (!settled(r, &dirty)) {
+	for (;;) {
+		r = frame_get(region, page, access, grant, &f);
+		if (r)
+			break;
+		r = fill_and_map(region, page, source, write, &f, &dirtied);
+		if (settled(r, &dirty))
+			break;
 		frame_undo(region, page, &f);
+		if (r != -EBUSY || !f.grant)
+			break;
+		grant = false; /* the kernel still holds the slot's frame: copy it */
+	}
+	if (r && r != -EEXIST) {
 		hmm__page_leave_absent(region, page, 0, 0);
 		return r;
 	}
@@ -285,11 +292,11 @@ static bool rescue_begin(struct hmm_region *region, uint64_t page, uint64_t w, b
 	return true;
 }
 
-static int rescue_frame(struct hmm_region *region, struct rescue *k)
+static int rescue_frame(struct hmm_region *region, struct rescue *k, bool may_grant)
 {
 	struct hmm_space *space = region->space;
 
-	if (!k->grant && !k->credit)
+	if (!k->grant && !k->credit && may_grant)
 		k->grant = !k->laundry && hmm__can_grant(region);
 	while (!k->grant && !k->credit) {
 		int r = hmm__slots_release(space, RELEASE) ? 0 : hmm__frames_wait(space, region->weight);
@@ -323,7 +330,10 @@ static void rescue_back(struct hmm_region *region, uint64_t page, struct rescue 
 		/* where the writer has finished, the page is still marked dirty: it will be written once more */
 		if (k->laundry)
 			space->laundry -= region->weight;
-		hmm__available_add(space, k->number);
+		if (atomic_load(&region->words[page]) & HMM__DIRTY)
+			hmm__available_add_refused(space, k->number);
+		else
+			hmm__available_add(space, k->number);
 	}
 	hmm__page_leave(region, page, state, 0, 0);
 	hmm__unlock(&space->lock);
@@ -364,11 +374,17 @@ int hmm__rescue(struct hmm_region *region, uint64_t page, uint64_t w, enum hmm_a
 
 	if (!rescue_begin(region, page, w, dirty, &k))
 		return HMM__AGAIN;
-	r = rescue_frame(region, &k);
+	in.slot = hmm__slot_address(region->pool, k.slot);
+	r = rescue_frame(region, &k, true);
 	if (!r) {
-		in.slot = hmm__slot_address(region->pool, k.slot);
 		in.grant = k.grant;
 		r = hmm__install(&in);
+	}
+	if (r == -EBUSY && k.grant) { /* the kernel still holds the slot's frame: copy it */
+		in.grant = k.grant = false;
+		r = rescue_frame(region, &k, false);
+		if (!r)
+			r = hmm__install(&in);
 	}
 	if (!settled(r, &dirty)) {
 		rescue_back(region, page, &k);

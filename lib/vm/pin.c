@@ -18,6 +18,11 @@ static uint64_t limit(const struct hmm_space *space)
 	return space->budget > reserve ? space->budget - reserve : 0;
 }
 
+uint64_t hmm__pin_room(const struct hmm_space *space)
+{
+	return space->held_back ? space->held_back + HMM__RESIDENT_MIN : 0;
+}
+
 static int hold_back(struct hmm_region *region)
 {
 	struct hmm_space *space = region->space;

@@ -15,7 +15,7 @@
 #include "lib/vm/vm.h"
 
 #define TICK_NS UINT64_C(100000000)
-#define POISON_NS UINT64_C(100000000)
+#define POISON_NS UINT64_C(10000000)
 
 static void give_back(struct hmm_space *space)
 {
@@ -55,7 +55,7 @@ static void rest(struct hmm_space *space, uint64_t *passes)
 	if (atomic_load(&space->stop) || space->event_count || atomic_load(&space->pressure))
 		return;
 	atomic_store(&space->reclaimer_idle, busy ? 0 : 1);
-	hmm__futex_wait(&space->wakeups, seen, busy ? TICK_NS : UINT64_MAX);
+	hmm__futex_wait(&space->wakeups, seen, atomic_load(&space->npoisoned) ? POISON_NS : busy ? TICK_NS : UINT64_MAX);
 	atomic_store(&space->reclaimer_idle, 0);
 }
 

@@ -131,6 +131,12 @@ static int publish(struct hmm_region *region)
 	return r;
 }
 
+void hmm__no_grant(struct hmm_region *region, uint32_t why)
+{
+	atomic_fetch_or(&region->no_grant, why);
+	hmm__reserve(region->space, region->weight);
+}
+
 /* Grants are off before a part becomes read-only, and on again when all is writable. */
 static int note_protection(struct hmm_region *region, uint64_t page, uint64_t npages, bool writable)
 {
@@ -139,7 +145,7 @@ static int note_protection(struct hmm_region *region, uint64_t page, uint64_t np
 	if (!writable) {
 		r = hmm__intervals_add(&region->read_only, page, page + npages);
 		if (!r)
-			atomic_fetch_or(&region->no_grant, HMM__NO_GRANT_READ_ONLY);
+			hmm__no_grant(region, HMM__NO_GRANT_READ_ONLY);
 		return r;
 	}
 	r = hmm__intervals_remove(&region->read_only, page, page + npages);

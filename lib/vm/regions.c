@@ -198,6 +198,33 @@ static struct hmm_region *lookup(uintptr_t address)
 	return atomic_load_explicit(&table[i].region, memory_order_relaxed);
 }
 
+/* The end of the piece of the region that address lies in; address itself if it lies in a hole. */
+static uintptr_t piece_end(struct hmm_region *region, uintptr_t address)
+{
+	for (;;) {
+		uint32_t seq = atomic_load(&sequence);
+		size_t n = atomic_load_explicit(&entries, memory_order_relaxed), i = find(address, n);
+		uintptr_t end = address;
+
+		if (i < n && atomic_load_explicit(&table[i].from, memory_order_relaxed) <= address &&
+		    atomic_load_explicit(&table[i].region, memory_order_relaxed) == region)
+			end = atomic_load_explicit(&table[i].to, memory_order_relaxed);
+		if (!(seq & 1) && atomic_load(&sequence) == seq)
+			return end;
+		hmm__cpu_relax();
+	}
+}
+
+uint64_t hmm__region_end(struct hmm_region *region, uint64_t page)
+{
+	uintptr_t end;
+
+	if (HMM__LIKELY(atomic_load_explicit(&region->mapped_pages, memory_order_relaxed) == region->npages))
+		return region->npages; /* no holes */
+	end = piece_end(region, (uintptr_t)hmm__page_address(region, page));
+	return (uint64_t)(end - (uintptr_t)region->base) >> region->shift;
+}
+
 struct hmm_region *hmm__region_get(uintptr_t address)
 {
 	for (;;) {

@@ -202,6 +202,7 @@ static void set_budget(struct hmm_space *space, uint64_t frames)
  */
 static uint64_t shrink(struct hmm_space *space, uint64_t frames)
 {
+	uint64_t asked = frames;
 	unsigned idle = 0;
 
 	for (;;) {
@@ -211,11 +212,13 @@ static uint64_t shrink(struct hmm_space *space, uint64_t frames)
 		hmm__bounce_flush(space);
 		hmm__lock(&space->lock);
 		held = space->held;
-		set_budget(space, HMM__MAX(HMM__MIN(held, space->budget), frames));
+		/* what is pinned stays, and faults need some room beside it */
+		frames = HMM__MAX(asked, HMM__MIN(hmm__pin_room(space), space->budget));
+		set_budget(space, HMM__MAX(HMM__MIN(held + space->reserve, space->budget), frames));
 		excess = space->held > frames ? space->held - frames : 0;
 		hmm__unlock(&space->lock);
 		if (!excess || idle > 8)
-			return HMM__MAX(frames, held);
+			return HMM__MAX(frames, HMM__MIN(held, space->budget));
 		if (hmm__slots_release(space, excess)) {
 			idle = 0;
 			continue;

@@ -50,8 +50,9 @@ struct hmm__frame {
 	uint32_t slot;             /* (s) window slot while LAUNDRY or AVAILABLE or slot_refs > 0 */
 	uint32_t next, prev;       /* (s) free list, or available list */
 	uint8_t listed;            /* (s) 1: on the available list */
+	uint8_t refused;           /* (s) 1: on it because its store refused it: dirty */
 	uint8_t proposed;          /* (s) 1: the policy named it and waits for our verdict */
-	uint16_t slot_refs;        /* (s) the laundry's writer, and a rescuer that copies meanwhile; last one frees it */
+	uint8_t slot_refs;         /* (s) the laundry's writer, and a rescuer that copies meanwhile; last one frees it */
 };
 
 /* The window of one page size of one engine. */
@@ -145,6 +146,7 @@ struct hmm_space {
 	uint64_t peak_held;          /* (s) */
 	uint64_t free_slots;         /* (s) frames in free populated slots */
 	uint64_t held_back;          /* (s) frames pinned or locked */
+	uint64_t reserve;            /* (s) frames that loads leave: to copy dirty pages out where they can't be granted */
 	uint32_t capacity;           /* (i) most frames */
 	struct hmm__frame *frames;   /* (s) by number */
 	uint32_t free_frame;         /* (s) list */
@@ -152,6 +154,8 @@ struct hmm_space {
 	uint32_t available_first, available_last; /* (s) oldest first */
 	uint64_t available;          /* (s) frames */
 	uint64_t laundry;            /* (s) frames */
+	uint64_t refused;            /* (s) pages on the available list that their store refused */
+	int refused_error;           /* (s) why, the last time */
 	uint64_t resident;           /* (s) frames mapped or being loaded */
 	_Atomic uint64_t dirty;      /* (a) frames */
 	struct hmm__policy *policy;  /* (s) */
@@ -236,6 +240,7 @@ int hmm__regions_add(struct hmm_region *region);
 bool hmm__regions_take_locked(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length);
 bool hmm__regions_take(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length);
 struct hmm_region *hmm__region_get(uintptr_t address); /* a reference, or NULL */
+uint64_t hmm__region_end(struct hmm_region *region, uint64_t page); /* first page behind it that is unmapped */
 bool hmm__region_hold(struct hmm_region *region);      /* false: dying */
 void hmm__region_put(struct hmm_region *region);
 void hmm__region_drain(struct hmm_region *region);     /* wait until the caller's is the only reference left */
@@ -279,10 +284,13 @@ uint64_t hmm__frames_free(const struct hmm_space *space); /* could be mapped at 
 uint32_t hmm__frame_take(struct hmm_space *space, struct hmm_region *region, uint64_t page);
 void hmm__frame_put(struct hmm_space *space, uint32_t frame);
 bool hmm__credit_take(struct hmm_space *space, uint64_t n);
+bool hmm__credit_take_load(struct hmm_space *space, uint64_t n); /* leaves the reserve */
+void hmm__reserve(struct hmm_space *space, uint64_t n);           /* the lock is not held */
 void hmm__credit_put(struct hmm_space *space, uint64_t n);
 uint32_t hmm__slot_take_populated(struct hmm__pool *pool);
 void hmm__slot_put_populated(struct hmm__pool *pool, uint32_t slot);
 void hmm__available_add(struct hmm_space *space, uint32_t frame);
+void hmm__available_add_refused(struct hmm_space *space, uint32_t frame);
 void hmm__available_remove(struct hmm_space *space, uint32_t frame);
 /* Tell the policy that a page stays, if it asked. */
 void hmm__frame_stays(struct hmm_space *space, uint32_t frame, enum hmm_reject why);
@@ -355,9 +363,15 @@ void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahe
 /* n pages from `page` on are there now: the stream's next fault is behind them. */
 void hmm__stream_advance(struct hmm_region *region, struct hmm__stream *stream, uint64_t page, uint64_t n);
 
+/* region.c */
+void hmm__no_grant(struct hmm_region *region, uint32_t why);
+
 /* gone.c */
 void hmm__gone(void *arg, uintptr_t address, size_t length);
 void hmm__pressure(void *arg, int64_t frames);
+
+/* pin.c: the smallest budget that leaves room beside what is pinned and locked */
+uint64_t hmm__pin_room(const struct hmm_space *space);
 
 /* space.c */
 void hmm__space_watermarks(struct hmm_space *space);

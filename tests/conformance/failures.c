@@ -50,8 +50,10 @@ START_TEST(unreadable_page_fails_its_access_only)
 	ck_assert_uint_ge(world_stats(&w).faults_failed, 2);
 	ck_assert_uint_eq(world_stats(&w).pinned, 0);
 	ck_assert_int_eq(hmm_store_set_fault(w.swap, NULL), 0);
-	for (size_t i = 0; i < NPAGES; i++)
+	for (size_t i = 0; i < NPAGES; i++) {
+		ck_assert_int_eq(world_read_again(&w, m.region, m.base + i * m.page, &byte, 1), 0);
 		world_check(&w, &m, i, 4);
+	}
 	world_unmap(&w, &m);
 	world_close(&w);
 }

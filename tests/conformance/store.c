@@ -282,7 +282,7 @@ START_TEST(files_end_reads_zeros_then_fails)
 	ck_assert_uint_eq(buffer[99], w.kind == WORLD_FILE_SHARED ? 0xaa : world_initial(&w, 10 * m.page + 99));
 	/* A file that grows is seen. */
 	ck_assert_int_eq(ftruncate(m.fd, (off_t)(16 * m.page)), 0);
-	ck_assert_int_eq(world_read(&w, m.region, m.base + 15 * m.page, buffer, 1), 0);
+	ck_assert_int_eq(world_read_again(&w, m.region, m.base + 15 * m.page, buffer, 1), 0);
 	ck_assert_uint_eq(buffer[0], 0);
 	free(buffer);
 	world_unmap(&w, &m);
@@ -319,7 +319,7 @@ END_TEST
 START_TEST(sequential_reads_are_read_ahead_and_random_ones_not)
 {
 	struct hmm_region_options single = { .size = sizeof(single), .flags = HMM_REGION_NO_READ_AHEAD };
-	uint64_t state = 5;
+	uint64_t state = 5, before;
 	struct world w;
 	struct world_map m;
 
@@ -329,9 +329,10 @@ START_TEST(sequential_reads_are_read_ahead_and_random_ones_not)
 		world_put(&w, &m, i, 2);
 	ck_assert_int_eq(hmm_region_advise(m.region, m.base, m.length, HMM_ADVISE_PAGEOUT), 0);
 	ck_assert_int_eq(hmm_region_advise(m.region, m.base, m.length, HMM_ADVISE_RANDOM), 0);
+	before = world_stats(&w).prefetches;
 	for (unsigned n = 0; n < 100; n++)
 		world_check(&w, &m, world_random(&state) % NPAGES, 2);
-	ck_assert_uint_eq(world_stats(&w).prefetches, 0);
+	ck_assert_uint_eq(world_stats(&w).prefetches, before);
 	ck_assert_int_eq(hmm_region_advise(m.region, m.base, m.length, HMM_ADVISE_NORMAL), 0);
 	for (size_t i = 0; i < NPAGES; i++)
 		world_check(&w, &m, i, 2);
@@ -339,8 +340,7 @@ START_TEST(sequential_reads_are_read_ahead_and_random_ones_not)
 	world_unmap(&w, &m);
 	world_map(&w, &m, NPAGES * w.page, &single);
 	for (int pass = 0; pass < 2; pass++) {
-		uint64_t before = world_stats(&w).prefetches;
-
+		before = world_stats(&w).prefetches;
 		for (size_t i = 0; i < NPAGES; i++)
 			world_check(&w, &m, i, 0);
 		ck_assert_uint_eq(world_stats(&w).prefetches, before);

@@ -35,10 +35,35 @@ static void page_out(struct world_map *m)
 	ck_assert_int_eq(hmm_region_advise(m->region, m->base, m->length, HMM_ADVISE_PAGEOUT), 0);
 }
 
+/* The page has the contents of this tag; if not, say what it has instead. */
+static void check_page(struct world *w, const uint8_t *seen, size_t page, uint64_t tag)
+{
+	uint8_t *expected = malloc(w->page);
+	const char *instead = "something else";
+
+	world_contents(w, w->page, page, tag, expected);
+	if (memcmp(seen, expected, w->page) != 0) {
+		size_t at = 0;
+
+		while (seen[at] == expected[at])
+			at++;
+		for (size_t other = 0; other < NPAGES; other++) {
+			world_contents(w, w->page, other, tag, expected);
+			if (memcmp(seen + at / 8 * 8, expected + at / 8 * 8, 8) == 0)
+				instead = "another page's contents";
+		}
+		world_contents(w, w->page, page, 0, expected);
+		if (memcmp(seen + at, expected + at, w->page - at) == 0)
+			instead = "what was there at first";
+		ck_abort_msg("page %zu from byte %zu on: %s", page, at, instead);
+	}
+	free(expected);
+}
+
 static void check_bytes(const uint8_t *p, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
-		ck_assert_uint_eq(p[i], (uint8_t)(i * 13 + i / 4096));
+		ck_assert_msg(p[i] == (uint8_t)(i * 13 + i / 4096), "byte %zu is %#x", i, p[i]);
 }
 
 START_TEST(read_fills_memory_that_is_not_resident)
@@ -74,7 +99,7 @@ START_TEST(write_and_writev_take_memory_that_is_not_resident)
 	struct iovec iov[3];
 	struct world w;
 	struct world_map m;
-	uint8_t *back, *expected;
+	uint8_t *back;
 	int fd;
 
 	if (missing)
@@ -86,24 +111,18 @@ START_TEST(write_and_writev_take_memory_that_is_not_resident)
 	page_out(&m);
 	fd = scratch_file(1);
 	back = malloc(m.length);
-	expected = malloc(w.page);
 	ck_assert_int_eq(pwrite(fd, m.base, m.length, 0), (ssize_t)m.length);
 	ck_assert_int_eq(pread(fd, back, m.length, 0), (ssize_t)m.length);
-	for (size_t i = 0; i < NPAGES; i++) {
-		world_contents(&w, w.page, i, 3, expected);
-		ck_assert_int_eq(memcmp(back + i * w.page, expected, w.page), 0);
-	}
+	for (size_t i = 0; i < NPAGES; i++)
+		check_page(&w, back + i * w.page, i, 3);
 	page_out(&m);
 	for (size_t i = 0; i < 3; i++)
 		iov[i] = (struct iovec){ .iov_base = m.base + (10 + 100 * i % 230) * w.page, .iov_len = 2 * w.page };
 	ck_assert_int_eq(pwritev(fd, iov, 3, 0), (ssize_t)(6 * w.page));
 	ck_assert_int_eq(pread(fd, back, 6 * w.page, 0), (ssize_t)(6 * w.page));
-	for (size_t i = 0; i < 6; i++) {
-		world_contents(&w, w.page, 10 + 100 * (i / 2) % 230 + i % 2, 3, expected);
-		ck_assert_int_eq(memcmp(back + i * w.page, expected, w.page), 0);
-	}
+	for (size_t i = 0; i < 6; i++)
+		check_page(&w, back + i * w.page, 10 + 100 * (i / 2) % 230 + i % 2, 3);
 	free(back);
-	free(expected);
 	close(fd);
 	world_unmap(&w, &m);
 	world_close(&w);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -328,22 +329,24 @@ static void *alloc_until_enough(void *arg)
 
 START_TEST(forked_child_finds_the_arena_free)
 {
-	pthread_t thread;
+	pthread_t threads[THREADS];
 
-	ck_assert_int_eq(pthread_create(&thread, NULL, alloc_until_enough, NULL), 0);
+	for (int i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, alloc_until_enough, NULL), 0);
 	for (int i = 0; i < 200; i++) {
 		int status;
 		pid_t child = fork();
 
 		if (child == 0) {
-			alarm(10); /* if it hangs */
+			prctl(PR_SET_PDEATHSIG, SIGKILL); /* should it hang, it ends with the test */
 			_exit(hmm__alloc(100) ? 0 : 1);
 		}
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		ck_assert_int_eq(status, 0);
 	}
 	enough = true;
-	pthread_join(thread, NULL);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
 }
 END_TEST
 
