@@ -23,14 +23,15 @@ struct swapped {
 	uint64_t other; /* resident before the region was touched */
 };
 
+/* Anonymous memory of the process. */
 static uint64_t resident_bytes(void)
 {
 	char text[128];
-	unsigned long long size = 0, resident = 0;
+	unsigned long long size = 0, resident = 0, shared = 0;
 
 	if (read_text("/proc/self/statm", text, sizeof(text)) == 0)
-		sscanf(text, "%llu %llu", &size, &resident);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+		sscanf(text, "%llu %llu %llu", &size, &resident, &shared);
+	return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static int swap_open(const struct setup *setup, struct identity *identity, void **ret_context, void **ret_base,

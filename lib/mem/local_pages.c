@@ -9,7 +9,8 @@
  * protected by a second call; between the two another thread of the application could write to it without a trap, and
  * the page would be taken for clean.  So a protected grant is checked:
  *
- * I1  If the accessing thread is the application's only one, it is in this fault and nobody can write.
+ * I1  If this thread is the application's only one, it is in this call or fault and nobody can write.  (Never so in a
+ *     pager thread: what it has mapped and woken runs on while it maps more.)
  * I2  Else the contents are hashed before the grant and, protected, after it.  If they differ the pages are not clean.
  *     (XXH3, 128 bits: equal contents after a write of something else do not happen by chance, and a write of what was
  *     there already needs no write-back.)

@@ -12,9 +12,12 @@
 #include "lib/sys/sys.h"
 
 static _Atomic int library_threads;
+/* A library thread works while the application runs, so for it the answer is always no. */
+static __thread bool is_library_thread;
 
 void hmm__tasks_add(int n)
 {
+	is_library_thread = n > 0;
 	atomic_fetch_add(&library_threads, n);
 }
 
@@ -28,6 +31,8 @@ bool hmm__application_is_single(void)
 	int before = atomic_load(&library_threads);
 	struct stat st;
 
+	if (is_library_thread)
+		return false;
 	if (hmm__sys_stat("/proc/self/task", &st))
 		return false;
 	if (before != atomic_load(&library_threads))

@@ -2,8 +2,8 @@
 /*
  * tasks.h - is the application single-threaded right now?
  *
- * Asked by a thread that serves a fault: if the process has no thread but the faulting one and the library's own, then
- * nobody can touch the application's memory until the fault returns.
+ * Asked by an application's thread that is inside the library, by a call or in the SIGBUS handler: if the process has no
+ * thread but this one and the library's own, then nobody can touch the application's memory until it returns.
  */
 #ifndef HMM_MEM_TASKS_H
 #define HMM_MEM_TASKS_H

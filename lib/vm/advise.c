@@ -55,7 +55,7 @@ static int will_need(struct hmm_region *region, uint64_t page, uint64_t npages)
 
 			n = hmm__load_run(region, page, HMM__MIN(end - page, most), false);
 		}
-		if (!n && (region->store || w & HMM__STORED)) {
+		if (!n && (region->store || w & (HMM__STORED | HMM__POISONED))) {
 			/* in the window, poisoned, or the run would not have it: by itself, and learn why not */
 			int r = hmm__page_ensure(region, page, HMM_ACCESS_PREFETCH, false);
 
@@ -124,7 +124,16 @@ static int drop_now(struct hmm_region *region, uint64_t page, uint64_t npages)
 
 static int page_out(struct hmm_region *region, uint64_t page, uint64_t npages)
 {
-	int64_t r = hmm__evict_range(region, page, npages, false);
+	int64_t r;
+
+	/* what a pager has just mapped may still be in its hands */
+	for (uint64_t p = page; (p = hmm__page_next_touched(region, p)) < page + npages; p++) {
+		uint64_t w = atomic_load(&region->words[p]);
+
+		if (hmm__word_busy(w) || (w & HMM__WRITEBACK))
+			hmm__page_wait(region, &region->words[p], w);
+	}
+	r = hmm__evict_range(region, page, npages, false);
 
 	hmm__reclaim_window(region->space, (uint64_t)npages * region->weight);
 	return r < 0 ? (int)r : 0;

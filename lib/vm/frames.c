@@ -123,20 +123,24 @@ bool hmm__credit_take(struct hmm_space *space, uint64_t n)
 }
 
 /*
- * A dirty page that can't be granted needs a slot with a frame behind it to be written from.  If loads took the last
- * frame, no dirty page could ever be evicted again.
+ * A dirty page that can't be granted needs a slot with a frame behind it to be written from, and if its store refuses
+ * it, a frame at its address to come back.  If loads took the last frames no dirty page could ever be evicted again, so
+ * they leave two pages' worth, slots leave one, and a rescue may take all.
  */
+static bool take_leaving(struct hmm_space *space, uint64_t n, uint64_t leave)
+{
+	return space->held + n + leave <= space->budget && hmm__credit_take(space, n);
+}
+
 bool hmm__credit_take_load(struct hmm_space *space, uint64_t n)
 {
-	uint64_t leave = space->free_slots >= space->reserve ? 0 : space->reserve;
-
-	return space->held + n + leave <= space->budget && hmm__credit_take(space, n);
+	return take_leaving(space, n, space->free_slots >= space->reserve ? 0 : space->reserve);
 }
 
 void hmm__reserve(struct hmm_space *space, uint64_t n)
 {
 	hmm__lock(&space->lock);
-	space->reserve = HMM__MAX(space->reserve, n);
+	space->reserve = HMM__MAX(space->reserve, 2 * n);
 	hmm__unlock(&space->lock);
 }
 
@@ -219,7 +223,7 @@ static uint32_t make_populated(struct hmm__pool *pool)
 
 	hmm__lock(&space->lock);
 	slot = hmm__slot_take_populated(pool);
-	if (slot != HMM__NO_SLOT || !hmm__credit_take(space, pool->weight)) {
+	if (slot != HMM__NO_SLOT || !take_leaving(space, pool->weight, space->reserve / 2)) {
 		hmm__unlock(&space->lock);
 		return slot;
 	}

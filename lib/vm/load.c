@@ -75,10 +75,8 @@ static int frame_get(struct hmm_region *region, uint64_t page, enum hmm_access a
 		if (hmm__slots_release(space, HMM__MAX((uint64_t)RELEASE, (uint64_t)region->weight)) >= region->weight)
 			continue;
 		r = hmm__frames_wait(space, region->weight);
-		if (r) {
-			hmm__event(space, HMM_EVENT_NO_FRAME, region, page, 1, r, NULL);
+		if (r)
 			return r;
-		}
 	}
 	return 0;
 }

@@ -16,7 +16,8 @@
 #include "lib/base/futex.h"
 #include "lib/vm/batch.h"
 
-#define PATIENCE 400             /* fruitless waits of WAIT_NS before a fault gives up */
+#define PATIENCE 400             /* fruitless waits of WAIT_NS before a fault gives up, while others are at work */
+#define PATIENCE_ALONE 40        /* ... and while nobody is */
 #define WAIT_NS UINT64_C(5000000)
 
 /* Under the lock: give up the oldest available pages until `want` frames came free or none is left to give. */
@@ -162,21 +163,29 @@ int64_t hmm__reclaim(struct hmm_space *space, uint64_t want)
 	return freed;
 }
 
-static bool enough(struct hmm_space *space, uint64_t n)
+static bool enough(struct hmm_space *space, uint64_t n, bool *ret_alone)
 {
 	bool yes;
 
 	hmm__lock(&space->lock);
-	yes = hmm__frames_free(space) >= n;
+	yes = hmm__frames_free(space) >= n + space->reserve;
+	*ret_alone = !space->passes_running && !space->laundry;
 	hmm__unlock(&space->lock);
 	return yes;
 }
 
+static int give_up(struct hmm_space *space, int error)
+{
+	hmm__event(space, HMM_EVENT_NO_FRAME, NULL, 0, 0, error, NULL);
+	return error;
+}
+
 int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 {
-	unsigned errors = 0;
+	unsigned errors = 0, lonely = 0;
+	bool alone;
 
-	for (unsigned turns = 0; turns < PATIENCE; turns++) {
+	for (unsigned turns = 0; turns < PATIENCE && lonely < PATIENCE_ALONE; turns++) {
 		uint32_t seq = atomic_load(&space->frame_seq);
 		int64_t r = hmm__reclaim(space, HMM__MAX(n, (uint64_t)space->batch / 2));
 
@@ -184,16 +193,17 @@ int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 			return 0;
 		/* A store that refuses everything twice in a row will not help us now. */
 		if (r < 0 && ++errors == 2)
-			return (int)r;
+			return give_up(space, (int)r);
 		hmm__bounce_flush(space);
-		if (enough(space, n))
+		if (enough(space, n, &alone))
 			return 0;
+		lonely = alone ? lonely + 1 : 0;
 		hmm__add(&space->count.frame_waits, 1);
 		atomic_fetch_add(&space->frame_waiters, 1);
 		hmm__futex_wait(&space->frame_seq, seq, WAIT_NS);
 		atomic_fetch_sub(&space->frame_waiters, 1);
 	}
-	return -ENOMEM;
+	return give_up(space, -ENOMEM);
 }
 
 void hmm__reclaim_poke(struct hmm_space *space)

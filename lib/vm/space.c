@@ -198,32 +198,31 @@ static void set_budget(struct hmm_space *space, uint64_t frames)
 
 /*
  * Evict until no more than `frames` are held.  The budget goes down with what is held, so that what comes free is not
- * taken again meanwhile.  Returns what was reached.
+ * taken again meanwhile, but leaves the reserve, without which dirty pages may not be evicted.  What is pinned stays, and
+ * some room beside it for faults.  Returns what was reached.
  */
-static uint64_t shrink(struct hmm_space *space, uint64_t frames)
+static uint64_t shrink(struct hmm_space *space, uint64_t asked)
 {
-	uint64_t asked = frames;
-	unsigned idle = 0;
-
-	for (;;) {
-		uint64_t held, excess;
+	for (unsigned idle = 0;;) {
+		uint64_t frames, excess;
+		bool last;
 		int64_t r;
 
 		hmm__bounce_flush(space);
 		hmm__lock(&space->lock);
-		held = space->held;
-		/* what is pinned stays, and faults need some room beside it */
 		frames = HMM__MAX(asked, HMM__MIN(hmm__pin_room(space), space->budget));
-		set_budget(space, HMM__MAX(HMM__MIN(held + space->reserve, space->budget), frames));
-		excess = space->held > frames ? space->held - frames : 0;
+		excess = space->held + space->reserve > frames ? space->held + space->reserve - frames : 0;
+		last = !excess || idle > 8;
+		frames = HMM__MAX(HMM__MIN(space->held + (last ? 0 : space->reserve), space->budget), frames);
+		set_budget(space, frames);
 		hmm__unlock(&space->lock);
-		if (!excess || idle > 8)
-			return HMM__MAX(frames, HMM__MIN(held, space->budget));
+		if (last)
+			return frames;
 		if (hmm__slots_release(space, excess)) {
 			idle = 0;
 			continue;
 		}
-		r = hmm__reclaim(space, HMM__MAX(excess, (uint64_t)1));
+		r = hmm__reclaim(space, excess);
 		if (r <= 0)
 			hmm__reclaim_window(space, excess);
 		idle = r > 0 ? 0 : idle + 1;
