@@ -63,20 +63,25 @@ int hmm__sys_block_length(int fd, uint64_t *ret_length)
 	return (int)HMM__SYS_CALL(HMM__SYS_BLOCK_LENGTH, ioctl(fd, BLKGETSIZE64, ret_length));
 }
 
-/* The kernel takes the offset in two words; on 64-bit machines the second one does not count. */
-static long transfer(long number, int fd, const struct iovec *iov, int n, off_t offset)
+/*
+ * The kernel takes the offset of a vectored call in two words; on 64-bit machines the second one does not count.  One
+ * piece goes by the plain call: that saves the kernel the copy of the vector, on every fault.
+ */
+static long transfer(long vectored, long plain, int fd, const struct iovec *iov, int n, off_t offset)
 {
-	return syscall(number, fd, iov, (long)n, (unsigned long)offset, (unsigned long)((uint64_t)offset >> 32));
+	if (sizeof(long) == 8 && n == 1)
+		return syscall(plain, fd, iov->iov_base, iov->iov_len, offset);
+	return syscall(vectored, fd, iov, (long)n, (unsigned long)offset, (unsigned long)((uint64_t)offset >> 32));
 }
 
 ssize_t hmm__sys_preadv(int fd, const struct iovec *iov, int n, off_t offset)
 {
-	return HMM__SYS_CALL(HMM__SYS_PREADV, TEMP_FAILURE_RETRY(transfer(SYS_preadv, fd, iov, n, offset)));
+	return HMM__SYS_CALL(HMM__SYS_PREADV, TEMP_FAILURE_RETRY(transfer(SYS_preadv, SYS_pread64, fd, iov, n, offset)));
 }
 
 ssize_t hmm__sys_pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 {
-	return HMM__SYS_CALL(HMM__SYS_PWRITEV, TEMP_FAILURE_RETRY(transfer(SYS_pwritev, fd, iov, n, offset)));
+	return HMM__SYS_CALL(HMM__SYS_PWRITEV, TEMP_FAILURE_RETRY(transfer(SYS_pwritev, SYS_pwrite64, fd, iov, n, offset)));
 }
 
 int hmm__sys_fallocate(int fd, int mode, off_t offset, off_t length)

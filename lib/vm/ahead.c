@@ -211,7 +211,7 @@ static void read_all(struct hmm_region *region, struct hmm__batch *b, bool grant
 		sort_vecs(b, n);
 		hmm__store_read(hmm__source_store(region, source), b->vecs, n);
 		ns = hmm__now_ns() - start;
-		hmm__add(&space->count.load_ns, ns);
+		HMM__COUNT(space, load_ns, ns);
 		hmm__keep_loaded(space, ns, n);
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -226,20 +226,18 @@ static void read_all(struct hmm_region *region, struct hmm__batch *b, bool grant
 		if (it->frame != HMM__NO_FRAME && hmm__source_of(region, it->word) != source)
 			undo(region, it, grant, true); /* the other store: its turn comes with its own fault */
 	}
-	hmm__add(&space->count.bytes_read, (uint64_t)pages << region->shift);
+	HMM__COUNT(space, bytes_read, (uint64_t)pages << region->shift);
 	if (b->items[0].asked && b->items[0].frame != HMM__NO_FRAME) {
-		hmm__add(&space->count.loads, 1);
+		HMM__COUNT(space, loads, 1);
 		pages--;
 	}
-	hmm__add(&space->count.prefetches, pages);
+	HMM__COUNT(space, prefetches, pages);
 }
 
 static void finish(struct hmm_region *region, struct hmm__item *it, const struct hmm__install *in, bool grant,
                    bool done)
 {
 	struct hmm_space *space = region->space;
-	hmm__word *word = &region->words[it->page];
-	uint64_t w = atomic_load(word);
 
 	if (!done) {
 		undo(region, it, grant, true);
@@ -251,9 +249,7 @@ static void finish(struct hmm_region *region, struct hmm__item *it, const struct
 	else
 		hmm__slot_put_populated(region->pool, it->slot);
 	hmm__unlock(&space->lock);
-	while (!hmm__word_cas(word, &w, hmm__word_with_frame(w, it->frame)))
-		;
-	hmm__page_leave(region, it->page, HMM__MAPPED, 0, in->dirtied ? HMM__DIRTY : it->asked ? 0 : HMM__AHEAD);
+	hmm__page_leave_mapped(region, it->page, it->frame, in->dirtied ? HMM__DIRTY : it->asked ? 0 : HMM__AHEAD);
 }
 
 static int64_t map_all(struct hmm_region *region, struct hmm__batch *b, bool grant)

@@ -41,7 +41,7 @@ static void settle_mapped(struct hmm_region *region, uint64_t page, enum hmm_rem
 	hmm__unlock(&space->lock);
 	forget_swap(region, page, w);
 	hmm__page_leave_absent(region, page, HMM__STORED, 0);
-	hmm__add(&space->count.discards, 1);
+	HMM__COUNT(space, discards, 1);
 }
 
 void hmm__page_lost(struct hmm_region *region, uint64_t page)

@@ -19,7 +19,7 @@ void hmm__event(struct hmm_space *space, enum hmm_event_kind kind, struct hmm_re
 	hmm__lock(&space->event_lock);
 	if (space->event_count == HMM__EVENTS) {
 		hmm__unlock(&space->event_lock);
-		hmm__add(&space->count.events_dropped, 1);
+		HMM__COUNT(space, events_dropped, 1);
 		return;
 	}
 	at = (space->event_first + space->event_count++) % HMM__EVENTS;

@@ -230,7 +230,7 @@ static void settle_errors(struct hmm__batch *b)
 		if (!it->error)
 			continue;
 		if (it->error == -EBUSY) {
-			hmm__add(&it->region->space->count.busy, 1);
+			HMM__COUNT(it->region->space, busy, 1);
 			/* shared with a forked child: it will not become ours alone soon */
 			if (it->region->flags & HMM_REGION_COPY_ON_FORK)
 				hmm__no_grant(it->region, HMM__NO_GRANT_FORKED);
@@ -262,7 +262,7 @@ static void find_zeros(struct hmm__batch *b)
 		it->swap = it->word & HMM__STORED ? atomic_load(&it->region->slots[it->page]) : 0;
 		it->word &= ~HMM__STORED;
 		it->word |= HMM__FREE; /* tells settle() to clear STORED and DIRTY */
-		hmm__add(&it->region->space->count.zero_drops, 1);
+		HMM__COUNT(it->region->space, zero_drops, 1);
 	}
 }
 
@@ -327,7 +327,7 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 		switch (it->fate) {
 		case HMM__FATE_DISCARD:
 			it->swap = it->word & HMM__STORED ? atomic_load(&it->region->slots[it->page]) : 0;
-			hmm__add(&space->count.discards, 1);
+			HMM__COUNT(space, discards, 1);
 			freed += it->region->weight;
 			gone(space, it, HMM__STORED);
 			break;
@@ -348,7 +348,7 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 		}
 	}
 	hmm__unlock(&space->lock);
-	hmm__add(&space->count.evictions, (uint64_t)evicted);
+	HMM__COUNT(space, evictions, (uint64_t)evicted);
 	hmm__keep_evicted(space, kept);
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];

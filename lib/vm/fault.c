@@ -64,7 +64,7 @@ static int stale(struct want *k, uint64_t w)
 	uint8_t bits = 0;
 	void *address = hmm__page_address(region, k->page);
 
-	hmm__add(&region->space->count.faults_stale, 1);
+	HMM__COUNT(region->space, faults_stale, 1);
 	if (region->engine->ops->harvest(region->engine->backend, address, 1, &bits) || bits & HMM_HARVEST_PRESENT) {
 		if ((w & HMM__DIRTY) && k->write && bits && !(bits & HMM_HARVEST_WRITABLE))
 			return first_write(k, w);
@@ -95,7 +95,7 @@ static int busy(struct want *k, uint64_t w)
 	}
 	if (!(w & HMM__WAITERS) && !hmm__word_cas(word, &w, w | HMM__WAITERS))
 		return HMM__AGAIN;
-	hmm__add(&k->region->space->count.waits, 1);
+	HMM__COUNT(k->region->space, waits, 1);
 	return -EAGAIN;
 }
 
@@ -136,7 +136,7 @@ static int failed(struct hmm_region *region, uint64_t page, int error)
 	hmm__word *word = &region->words[page];
 	uint64_t w = atomic_load(word);
 
-	hmm__add(&region->space->count.faults_failed, 1);
+	HMM__COUNT(region->space, faults_failed, 1);
 	if (engine->delivery != HMM_DELIVERY_THREAD || !(engine->caps & HMM_BACKEND_POISON))
 		return error;
 	if (hmm__word_state(w) != HMM__ABSENT || !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
@@ -154,8 +154,7 @@ static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault
 	struct want k = { .region = region, .page = (address - (uintptr_t)region->base) >> region->shift, .trap = true };
 	uint64_t w = atomic_load_explicit(&region->words[k.page], memory_order_relaxed);
 	bool inline_ = region->engine->delivery == HMM_DELIVERY_INLINE;
-	uint64_t n = atomic_fetch_add_explicit(inline_ ? &space->count.faults_inline : &space->count.faults_thread, 1,
-	                                       memory_order_relaxed);
+	uint64_t n = inline_ ? HMM__COUNT(space, faults_inline, 1) : HMM__COUNT(space, faults_thread, 1);
 	uint64_t start = n & SAMPLE_MASK ? 0 : hmm__now_ns();
 	int r;
 
@@ -165,11 +164,13 @@ static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault
 	k.defer = !inline_;
 	r = resolve(&k);
 	if (k.protect)
-		hmm__add(&space->count.faults_protect, 1);
+		HMM__COUNT(space, faults_protect, 1);
+	else if (hmm__word_state(w) != HMM__MAPPED && k.write)
+		HMM__COUNT(space, faults_write, 1);
 	else if (hmm__word_state(w) != HMM__MAPPED)
-		hmm__add(k.write ? &space->count.faults_write : &space->count.faults_read, 1);
+		HMM__COUNT(space, faults_read, 1);
 	if (!(n & SAMPLE_MASK))
-		hmm__add(&space->count.fault_ns, (hmm__now_ns() - start) * (SAMPLE_MASK + 1));
+		HMM__COUNT(space, fault_ns, (hmm__now_ns() - start) * (SAMPLE_MASK + 1));
 	if (r && r != -EAGAIN && r != -ENOENT)
 		r = failed(region, k.page, r);
 	return r;

@@ -23,7 +23,10 @@ static int map(struct hmm__install *in, uint32_t flags)
 	r = region->engine->ops->map(region->engine->backend, &m, 1);
 	in->done = (uint32_t)(m.done >> region->shift);
 	in->dirtied = m.dirtied;
-	hmm__add(flags & HMM_MAP_GRANT ? &region->space->count.grants : &region->space->count.copies, in->done);
+	if (flags & HMM_MAP_GRANT)
+		HMM__COUNT(region->space, grants, in->done);
+	else
+		HMM__COUNT(region->space, copies, in->done);
 	return r;
 }
 

@@ -101,7 +101,7 @@ static void write_some(struct hmm_space *space, struct hmm__batch *b, unsigned f
 		return;
 	start = hmm__now_ns();
 	hmm__store_write(store, b->vecs, n);
-	hmm__add(&space->count.write_ns, hmm__now_ns() - start);
+	HMM__COUNT(space, write_ns, hmm__now_ns() - start);
 	n = 0;
 	for (unsigned i = from; i < to; i++) {
 		struct hmm__item *it = &b->items[b->order[i]];
@@ -115,7 +115,7 @@ static void report(struct hmm__item *it)
 {
 	struct hmm_space *space = it->region->space;
 
-	hmm__add(&space->count.write_errors, 1);
+	HMM__COUNT(space, write_errors, 1);
 	hmm__event(space, HMM_EVENT_WRITE_ERROR, it->region, it->page, 1, it->error, NULL);
 }
 
@@ -147,7 +147,7 @@ static uint32_t settle(struct hmm_space *space, struct hmm__item *it)
 			hmm__slot_put_populated(it->region->pool, it->slot);
 			f->slot = HMM__NO_SLOT;
 		}
-		hmm__add(&space->count.write_outs_wasted, 1);
+		HMM__COUNT(space, write_outs_wasted, 1);
 		hmm__page_unmark(it->region, it->page, clear);
 		return waste;
 	}
@@ -185,8 +185,8 @@ int hmm__launder(struct hmm_space *space, struct hmm__batch *b)
 			report(it);
 			first = first ? first : it->error;
 		} else {
-			hmm__add(&space->count.write_outs, 1);
-			hmm__add(&space->count.bytes_written, (uint64_t)1 << it->region->shift);
+			HMM__COUNT(space, write_outs, 1);
+			HMM__COUNT(space, bytes_written, (uint64_t)1 << it->region->shift);
 		}
 	}
 	hmm__lock(&space->lock);

@@ -105,35 +105,26 @@ static void slot_now_empty(struct hmm_region *region, uint32_t slot)
 	hmm__unlock(&region->space->lock);
 }
 
-static void set_frame(struct hmm_region *region, uint64_t page, uint32_t number)
-{
-	hmm__word *word = &region->words[page];
-	uint64_t w = atomic_load(word);
-
-	while (!hmm__word_cas(word, &w, hmm__word_with_frame(w, number)))
-		;
-}
-
 static int read_contents(struct hmm_region *region, uint64_t page, enum hmm__source source, void *data)
 {
 	struct hmm_space *space = region->space;
 	struct hmm_store_vec vec = hmm__source_vec(region, page, source, data);
-	bool timed = (atomic_fetch_add_explicit(&space->count.loads, 1, memory_order_relaxed) & SAMPLE_MASK) == 0;
+	bool timed = (HMM__COUNT(space, loads, 1) & SAMPLE_MASK) == 0;
 	uint64_t start = timed ? hmm__now_ns() : 0;
 	int r = hmm__store_read(hmm__source_store(region, source), &vec, 1);
 
 	if (timed) {
 		uint64_t ns = hmm__now_ns() - start;
 
-		hmm__add(&space->count.load_ns, ns * (SAMPLE_MASK + 1));
+		HMM__COUNT(space, load_ns, ns * (SAMPLE_MASK + 1));
 		hmm__keep_loaded(space, ns, 1);
 	}
 	if (r) {
-		hmm__add(&space->count.load_errors, 1);
+		HMM__COUNT(space, load_errors, 1);
 		hmm__event(space, HMM_EVENT_READ_ERROR, region, page, 1, r, NULL);
 		return r;
 	}
-	hmm__add(&space->count.bytes_read, vec.length);
+	HMM__COUNT(space, bytes_read, vec.length);
 	return 0;
 }
 
@@ -146,7 +137,7 @@ static int fill_and_map(struct hmm_region *region, uint64_t page, enum hmm__sour
 	int r = 0;
 
 	if (source == HMM__SOURCE_ZERO) {
-		hmm__add(&region->space->count.zero_fills, 1);
+		HMM__COUNT(region->space, zero_fills, 1);
 	} else {
 		if (!f->grant) {
 			while ((bounce = hmm__bounce_get(region->pool)) == HMM__NO_SLOT) {
@@ -210,8 +201,7 @@ static int load_one(struct hmm_region *region, uint64_t page, enum hmm_access ac
 		space->held += region->weight;
 		hmm__unlock(&space->lock);
 	}
-	set_frame(region, page, f.number);
-	hmm__page_leave(region, page, HMM__MAPPED, 0, dirty || dirtied ? HMM__DIRTY : 0);
+	hmm__page_leave_mapped(region, page, f.number, dirty || dirtied ? HMM__DIRTY : 0);
 	return 0;
 }
 
@@ -358,7 +348,7 @@ static void rescue_done(struct hmm_region *region, struct rescue *k, bool existe
 	hmm__frame_stays(space, k->number, HMM_REJECT_RACED);
 	hmm__policy_touched(space->policy, &k->number, 1, access);
 	hmm__unlock(&space->lock);
-	hmm__add(&space->count.rescues, 1);
+	HMM__COUNT(space, rescues, 1);
 	if (!k->laundry)
 		hmm__keep_rescued(space);
 }

@@ -22,7 +22,7 @@ void hmm__page_wait(struct hmm_region *region, hmm__word *word, uint64_t seen)
 {
 	if (!(seen & HMM__WAITERS) && !hmm__word_cas(word, &seen, seen | HMM__WAITERS))
 		return;
-	hmm__add(&region->space->count.waits, 1);
+	HMM__COUNT(region->space, waits, 1);
 	hmm__futex_wait(futex_of(word), (uint32_t)(seen | HMM__WAITERS), UINT64_MAX);
 }
 
@@ -34,15 +34,16 @@ void hmm__page_wake(struct hmm_region *region, uint64_t page)
 		                          (size_t)1 << region->shift);
 }
 
-static void leave(struct hmm_region *region, uint64_t page, enum hmm__state state, uint64_t clear, uint64_t set)
+static void leave(struct hmm_region *region, uint64_t page, enum hmm__state state, uint64_t clear, uint64_t set,
+                  uint32_t frame)
 {
 	hmm__word *word = &region->words[page];
 	uint64_t w = atomic_load(word), next;
 
 	do {
 		next = hmm__word_with_state(w & ~(clear | HMM__WAITERS), state) | set;
-		if (state == HMM__ABSENT)
-			next = hmm__word_with_frame(next, 0);
+		if (frame != HMM__NO_FRAME)
+			next = hmm__word_with_frame(next, frame);
 	} while (!hmm__word_cas(word, &w, next));
 	if ((w & HMM__DIRTY) && !(next & HMM__DIRTY))
 		atomic_fetch_sub_explicit(&region->space->dirty, region->weight, memory_order_relaxed);
@@ -54,13 +55,18 @@ static void leave(struct hmm_region *region, uint64_t page, enum hmm__state stat
 
 void hmm__page_leave(struct hmm_region *region, uint64_t page, enum hmm__state state, uint64_t clear, uint64_t set)
 {
-	leave(region, page, state, clear, set);
+	leave(region, page, state, clear, set, HMM__NO_FRAME);
+}
+
+void hmm__page_leave_mapped(struct hmm_region *region, uint64_t page, uint32_t frame, uint64_t set)
+{
+	leave(region, page, HMM__MAPPED, 0, set, frame);
 }
 
 void hmm__page_leave_absent(struct hmm_region *region, uint64_t page, uint64_t clear, uint64_t set)
 {
 	leave(region, page, HMM__ABSENT,
-	      clear | HMM__DIRTY | HMM__FREE | HMM__AHEAD | HMM__LOCKED | HMM__PIN_MASK, set);
+	      clear | HMM__DIRTY | HMM__FREE | HMM__AHEAD | HMM__LOCKED | HMM__PIN_MASK, set, 0);
 }
 
 void hmm__page_touched(struct hmm_region *region, uint64_t page)

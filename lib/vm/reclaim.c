@@ -157,8 +157,8 @@ int64_t hmm__reclaim(struct hmm_space *space, uint64_t want)
 	space->passes_running--;
 	hmm__batch_put(space, b);
 	hmm__unlock(&space->lock);
-	hmm__add(&space->count.passes, 1);
-	hmm__add(&space->count.reclaim_ns, hmm__now_ns() - start);
+	HMM__COUNT(space, passes, 1);
+	HMM__COUNT(space, reclaim_ns, hmm__now_ns() - start);
 	hmm__frames_changed(space);
 	return freed;
 }
@@ -198,7 +198,7 @@ int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 		if (enough(space, n, &alone))
 			return 0;
 		lonely = alone ? lonely + 1 : 0;
-		hmm__add(&space->count.frame_waits, 1);
+		HMM__COUNT(space, frame_waits, 1);
 		atomic_fetch_add(&space->frame_waiters, 1);
 		hmm__futex_wait(&space->frame_seq, seq, WAIT_NS);
 		atomic_fetch_sub(&space->frame_waiters, 1);

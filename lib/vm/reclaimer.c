@@ -48,7 +48,7 @@ void hmm__work(struct hmm_space *space)
 static void rest(struct hmm_space *space, uint64_t *passes)
 {
 	uint32_t seen = atomic_load(&space->wakeups);
-	uint64_t now = atomic_load(&space->count.passes);
+	uint64_t now = hmm__counter_passes(space);
 	bool busy = now != *passes || atomic_load(&space->npoisoned);
 
 	*passes = now;

@@ -19,10 +19,16 @@ static uint64_t table_bytes(struct hmm_region *region)
 	       HMM__MIN(region->ntouched_words * 8, leaves * page);
 }
 
+/* The policy's tables are sparse and by frame number: what is touched of them goes with the frames ever used. */
+static uint64_t policy_bytes(struct hmm_space *space)
+{
+	return hmm__policy_bytes(space->policy) * space->fresh_frame / space->capacity;
+}
+
 static uint64_t metadata_bytes(struct hmm_space *space)
 {
 	uint64_t bytes = sizeof(*space) + space->fresh_frame * sizeof(struct hmm__frame) +
-	                 hmm__policy_bytes(space->policy);
+	                 policy_bytes(space);
 
 	hmm__lock(&hmm__spaces_lock);
 	for (struct hmm_region *r = space->regions; r; r = r->next)
@@ -35,6 +41,44 @@ static uint64_t metadata_bytes(struct hmm_space *space)
 	if (space->swap_slots)
 		bytes += hmm__slots_bytes(space->swap_slots);
 	return bytes;
+}
+
+/* All stripes together. */
+struct sum {
+#define COUNTER(name) uint64_t name;
+	HMM__COUNTERS(COUNTER)
+#undef COUNTER
+};
+
+static void sum_up(struct hmm_space *space, struct sum *sum)
+{
+	for (unsigned i = 0; i < HMM__STRIPES; i++) {
+		struct hmm__counters *c = &space->counts[i];
+
+#define ADD(name) sum->name += atomic_load_explicit(&c->name, memory_order_relaxed);
+		HMM__COUNTERS(ADD)
+#undef ADD
+	}
+}
+
+uint64_t hmm__counter_passes(struct hmm_space *space)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < HMM__STRIPES; i++)
+		n += atomic_load_explicit(&space->counts[i].passes, memory_order_relaxed);
+	return n;
+}
+
+/* Threads take stripes in turn.  Initial-exec storage: a signal handler may touch it. */
+unsigned hmm__stripe(void)
+{
+	static _Atomic unsigned next;
+	static __thread unsigned mine; /* + 1; 0: none yet */
+
+	if (HMM__UNLIKELY(!mine))
+		mine = atomic_fetch_add(&next, 1) % HMM__STRIPES + 1;
+	return mine - 1;
 }
 
 /* Under the lock. */
@@ -53,7 +97,9 @@ static void read_books(struct hmm_space *space, struct hmm_stats *s)
 
 static void read_counters(struct hmm_space *space, struct hmm_stats *s)
 {
-	struct hmm__counters *c = &space->count;
+	struct sum sum = { 0 }, *c = &sum;
+
+	sum_up(space, c);
 
 	s->dirty = atomic_load(&space->dirty);
 	s->faults_inline = c->faults_inline;

@@ -2,7 +2,7 @@
 /*
  * stream.c - see sequential access, say how much to read ahead and what to drop behind
  *
- * A region follows a few streams at once.  A fault that hits where a stream is expected next continues it; from the
+ * A region follows a few streams of each thread at once.  A fault that hits where a stream is expected next continues it; from the
  * third in a row on pages are read ahead, each time four times as many, up to the region's limit.  A fault anywhere else begins
  * a new stream in the place of the oldest, so random access never reads ahead.
  *
@@ -30,8 +30,11 @@ static void set(_Atomic uint64_t *x, uint64_t v)
 
 static struct hmm__stream *begin(struct hmm_region *region, uint64_t page)
 {
-	uint32_t i = atomic_fetch_add_explicit(&region->next_stream, 1, memory_order_relaxed) % HMM__STREAMS;
-	struct hmm__stream *s = &region->streams[i];
+	struct hmm__streams *mine = &region->streams[hmm__stripe()];
+	uint32_t i = atomic_load_explicit(&mine->next, memory_order_relaxed);
+	struct hmm__stream *s = &mine->stream[i % HMM__STREAMS];
+
+	atomic_store_explicit(&mine->next, i + 1, memory_order_relaxed);
 
 	set(&s->next, page + 1);
 	set(&s->start, page);
@@ -43,9 +46,11 @@ static struct hmm__stream *begin(struct hmm_region *region, uint64_t page)
 
 static struct hmm__stream *find(struct hmm_region *region, uint64_t page)
 {
+	struct hmm__stream *s = region->streams[hmm__stripe()].stream;
+
 	for (unsigned i = 0; i < HMM__STREAMS; i++) {
-		if (get(&region->streams[i].next) == page)
-			return &region->streams[i];
+		if (get(&s[i].next) == page)
+			return &s[i];
 	}
 	return NULL;
 }

@@ -137,10 +137,10 @@ static int write_copies(struct hmm_region *region, struct hmm__batch *b)
 		struct hmm__item *it = &b->items[b->order[i]];
 
 		if (!b->vecs[i].error) {
-			hmm__add(&space->count.write_outs, 1);
-			hmm__add(&space->count.bytes_written, b->vecs[i].length);
+			HMM__COUNT(space, write_outs, 1);
+			HMM__COUNT(space, bytes_written, b->vecs[i].length);
 		} else {
-			hmm__add(&space->count.write_errors, 1);
+			HMM__COUNT(space, write_errors, 1);
 			hmm__event(space, HMM_EVENT_WRITE_ERROR, region, it->page, 1, b->vecs[i].error, NULL);
 			put_back(region, it);
 			first = first ? first : b->vecs[i].error;

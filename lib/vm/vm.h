@@ -39,6 +39,7 @@
 #define HMM__LEAF_PAGES 512u   /* page words in one page of metadata */
 #define HMM__EVENTS 128u
 #define HMM__STREAMS 4u
+#define HMM__STRIPES 8u
 #define HMM__REGION_BITS 24
 #define HMM__POISONED_MAX 32u
 #define HMM__RESIDENT_MIN 16u  /* frames that pins and locks must leave */
@@ -85,6 +86,11 @@ struct hmm__stream {
 	_Atomic uint32_t far;    /* (a) has passed more than a quarter of the budget: drop behind it */
 };
 
+struct hmm__streams {
+	struct hmm__stream stream[HMM__STREAMS];
+	_Atomic uint32_t next; /* the oldest: the next to be replaced */
+} __attribute__((aligned(64)));
+
 enum {
 	HMM__NO_GRANT_READ_ONLY = 1 << 0, /* some part is read-only: a grant needs the window's protection */
 	HMM__NO_GRANT_FORKED = 1 << 1,    /* shared with a forked child */
@@ -116,19 +122,24 @@ struct hmm_region {
 	struct hmm__interval *read_only; /* (r) pages that may not be written */
 	_Atomic uint32_t no_grant;     /* (a) frames can't be granted: HMM__NO_GRANT_... */
 	_Atomic uint32_t advice;       /* (a) HMM_ADVISE_NORMAL, _RANDOM or _SEQUENTIAL */
-	_Atomic uint32_t next_stream;  /* (a) */
-	struct hmm__stream streams[HMM__STREAMS];
+	struct hmm__streams streams[HMM__STRIPES]; /* (a) by hmm__stripe(): each thread reads at its own place */
 	struct hmm_region *next_free;  /* (g) */
 	struct hmm_region *next, *prev; /* spaces lock: the space's regions */
 };
 
-/* Statistics that many threads add to. */
+/* Statistics that many threads add to: each to its own stripe, for two that add to one line slow each other down. */
+#define HMM__COUNTERS(X) \
+	X(faults_read) X(faults_write) X(faults_protect) X(faults_stale) X(faults_failed) X(faults_inline) \
+	X(faults_thread) X(zero_fills) X(loads) X(prefetches) X(prefetch_hits) X(load_errors) X(rescues) \
+	X(evictions) X(write_outs) X(write_outs_wasted) X(write_errors) X(zero_drops) X(discards) X(grants) \
+	X(copies) X(busy) X(passes) X(waits) X(frame_waits) X(bytes_read) X(bytes_written) X(fault_ns) \
+	X(load_ns) X(write_ns) X(reclaim_ns) X(events_dropped)
+
 struct hmm__counters {
-	_Atomic uint64_t faults_read, faults_write, faults_protect, faults_stale, faults_failed, faults_inline,
-		faults_thread, zero_fills, loads, prefetches, prefetch_hits, load_errors, rescues, evictions, write_outs,
-		write_outs_wasted, write_errors, zero_drops, discards, grants, copies, busy, passes, waits, frame_waits,
-		bytes_read, bytes_written, fault_ns, load_ns, write_ns, reclaim_ns, events_dropped;
-};
+#define HMM__COUNTER(name) _Atomic uint64_t name;
+	HMM__COUNTERS(HMM__COUNTER)
+#undef HMM__COUNTER
+} __attribute__((aligned(64)));
 
 struct hmm__poisoned {
 	struct hmm_region *region;
@@ -207,8 +218,16 @@ struct hmm_space {
 	int child_error;              /* during fork: why the child can't have its copy */
 	struct hmm_region *regions;  /* spaces lock */
 	struct hmm_space *next, *prev; /* spaces lock */
-	struct hmm__counters count;
+	struct hmm__counters counts[HMM__STRIPES]; /* (a) by hmm__stripe() */
 };
+
+/* Which stripe of counters and streams this thread uses. */
+unsigned hmm__stripe(void);
+
+#define HMM__COUNT(space_, name, n) \
+	atomic_fetch_add_explicit(&(space_)->counts[hmm__stripe()].name, (n), memory_order_relaxed)
+
+uint64_t hmm__counter_passes(struct hmm_space *space);
 
 static inline void hmm__add(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -255,6 +274,8 @@ void hmm__page_wait(struct hmm_region *region, hmm__word *word, uint64_t seen);
 void hmm__page_wake(struct hmm_region *region, uint64_t page);
 /* Leave a state that the caller owns: state, set and clear flags; wakes. */
 void hmm__page_leave(struct hmm_region *region, uint64_t page, enum hmm__state state, uint64_t clear, uint64_t set);
+/* LOADING to MAPPED with this frame. */
+void hmm__page_leave_mapped(struct hmm_region *region, uint64_t page, uint32_t frame, uint64_t set);
 void hmm__page_leave_absent(struct hmm_region *region, uint64_t page, uint64_t clear, uint64_t set);
 uint64_t hmm__page_unmark(struct hmm_region *region, uint64_t page, uint64_t clear);
 void hmm__page_mark(struct hmm_region *region, uint64_t page, uint64_t set);
