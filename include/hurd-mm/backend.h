@@ -63,7 +63,8 @@ struct hmm_backend_config {
 	/*
 	 * An access trapped.  Resolve it.  Returns 0 (try the access again), -EAGAIN (thread delivery: whoever is busy
 	 * with the page will wake the accessor), -ENOENT (not an address of ours), or the -errno that the accessor is
-	 * to be told by SIGBUS.
+	 * to be told by SIGBUS.  May be called for any address, and a moment after close: look the address up before
+	 * touching what arg points to.
 	 */
 	int (*fault)(void *arg, uintptr_t address, enum hmm_fault_access access);
 

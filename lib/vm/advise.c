@@ -41,6 +41,8 @@ static int will_need(struct hmm_region *region, uint64_t page, uint64_t npages)
 	int first = 0;
 
 	hint_pages(region, page, npages, HMM_HINT_WILLNEED, 0);
+	for (uint64_t p = page; (p = hmm__page_next_touched(region, p)) < end; p++)
+		hmm__poison_cure(region, p); /* what failed may be tried again, by the access if not here */
 	while (page < end) {
 		uint64_t w = atomic_load(&region->words[page]), free;
 		int64_t n = 0;
@@ -50,12 +52,12 @@ static int will_need(struct hmm_region *region, uint64_t page, uint64_t npages)
 		hmm__unlock(&space->lock);
 		if (free < space->low_water + region->weight)
 			break; /* not at the expense of what is in use */
-		if (hmm__word_state(w) == HMM__ABSENT && !(w & HMM__POISONED)) {
+		if (hmm__word_state(w) == HMM__ABSENT) {
 			uint64_t most = (free - space->low_water) / region->weight;
 
 			n = hmm__load_run(region, page, HMM__MIN(end - page, most), false);
 		}
-		if (!n && (region->store || w & (HMM__STORED | HMM__POISONED))) {
+		if (!n && (region->store || w & HMM__STORED)) {
 			/* in the window, poisoned, or the run would not have it: by itself, and learn why not */
 			int r = hmm__page_ensure(region, page, HMM_ACCESS_PREFETCH, false);
 

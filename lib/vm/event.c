@@ -80,7 +80,7 @@ void hmm__events_forget(struct hmm_space *space, struct hmm_region *region)
 }
 
 /* Take the poison off, so that the next access tries again. */
-static void cure(struct hmm_region *region, uint64_t page)
+void hmm__poison_cure(struct hmm_region *region, uint64_t page)
 {
 	hmm__word *word = &region->words[page];
 	uint64_t w = atomic_load(word);
@@ -120,7 +120,7 @@ void hmm__poison_add(struct hmm_region *region, uint64_t page)
 	atomic_store(&space->npoisoned, 1);
 	if (old.region && hmm__region_hold(old.region)) {
 		if (old.region->id == old.region_id)
-			cure(old.region, old.page);
+			hmm__poison_cure(old.region, old.page);
 		hmm__region_put(old.region);
 	}
 	hmm__reclaimer_wake(space);
@@ -144,7 +144,7 @@ void hmm__poison_expire(struct hmm_space *space, uint64_t older_than_ns)
 		if (!p.region || now - p.since < older_than_ns || !hmm__region_hold(p.region))
 			continue;
 		if (p.region->id == p.region_id)
-			cure(p.region, p.page);
+			hmm__poison_cure(p.region, p.page);
 		hmm__region_put(p.region);
 	}
 	if (!left)

@@ -365,6 +365,7 @@ void hmm__event(struct hmm_space *space, enum hmm_event_kind kind, struct hmm_re
                 uint64_t npages, int error, const char *text);
 void hmm__events_deliver(struct hmm_space *space);
 void hmm__events_forget(struct hmm_space *space, struct hmm_region *region);
+void hmm__poison_cure(struct hmm_region *region, uint64_t page);
 void hmm__poison_add(struct hmm_region *region, uint64_t page);
 void hmm__poison_expire(struct hmm_space *space, uint64_t older_than_ns);
 

@@ -126,7 +126,8 @@ START_TEST(free_saves_the_write_out)
 		world_check(&w, &m, i, 0);
 	/* A backend that can't tell may call pages dirty that were only read; the mock can. */
 	ck_assert_uint_le(world_stats(&w).write_outs, before + (world_is_mock(&w) ? 0 : 10));
-	ck_assert_uint_ge(world_stats(&w).discards, 20);
+	/* A page whose accessor runs already, but which the pager has not finished with, may miss the advice. */
+	ck_assert_uint_ge(world_stats(&w).discards, world_delivery(w.backend) == HMM_DELIVERY_THREAD ? 19 : 20);
 	world_unmap(&w, &m);
 	world_close(&w);
 }

@@ -22,8 +22,8 @@ static unsigned sweep(struct scenario *s, unsigned *ret_failed)
 		enum scenario_end end = scenario_fork(s);
 
 		runs++;
-		*ret_failed += end == SCENARIO_FAILED;
-		if (end == SCENARIO_BEYOND || *ret_failed > 5)
+		*ret_failed += end == SCENARIO_FAILED || end == SCENARIO_HUNG;
+		if (end == SCENARIO_BEYOND || end == SCENARIO_HUNG || *ret_failed > 5)
 			return runs;
 	}
 }

@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define FRAMES HMM_FRAMES_MIN
 #define NPAGES (4 * FRAMES)
+#define PATIENCE_MS (WORLD_TSAN ? 60000 : 15000)
 #define PATIENCE 2000 /* tries, a millisecond apart: a page that could not be read is refused for a while */
 
 static __attribute__((noreturn, format(printf, 2, 3))) void give_up(const struct scenario *s, const char *format, ...)
@@ -239,15 +241,17 @@ enum scenario_end scenario_fork(struct scenario *s)
 	int status;
 
 	ck_assert_int_ge(pid, 0);
-	if (pid == 0)
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a hanging one goes with us */
 		_exit(run(s) ? 2 : 0);
+	}
 	for (unsigned ms = 0; waitpid(pid, &status, WNOHANG) == 0; ms++) {
-		if (ms == 60000) {
+		if (ms == PATIENCE_MS) {
 			fprintf(stderr, "# %s/%s, %s fails at call %llu: hangs\n", world_backend_names[s->backend],
 			        world_store_names[s->kind], s->what, (unsigned long long)s->nth);
 			kill(pid, SIGKILL);
 			waitpid(pid, &status, 0);
-			return SCENARIO_FAILED;
+			return SCENARIO_HUNG;
 		}
 		nap();
 	}

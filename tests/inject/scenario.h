@@ -39,10 +39,11 @@ struct scenario {
 enum scenario_end {
 	SCENARIO_PASSED,
 	SCENARIO_BEYOND, /* passed, and nth was beyond the last call */
-	SCENARIO_FAILED
+	SCENARIO_FAILED,
+	SCENARIO_HUNG
 };
 
-/* Run it in a child; a child that takes longer than a minute is killed, and failed. */
+/* Run it in a child; a child that takes far too long is killed. */
 enum scenario_end scenario_fork(struct scenario *s);
 
 #endif
