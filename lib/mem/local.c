@@ -65,6 +65,13 @@ static void set_caps(struct hmm__local *local)
 		local->caps |= HMM_BACKEND_POISON;
 }
 
+static void free_local(struct hmm__local *local)
+{
+	for (unsigned i = 0; i < 2; i++)
+		hmm__free(local->spare[i], sizeof(*local->spare[i]));
+	hmm__free(local, sizeof(*local));
+}
+
 static void local_close(void *backend)
 {
 	struct hmm__local *local = backend;
@@ -78,7 +85,27 @@ static void local_close(void *backend)
 		hmm__free(w, sizeof(*w));
 	}
 	assert(!local->ranges);
-	hmm__free(local, sizeof(*local));
+	free_local(local);
+}
+
+/* Two spare entries are kept, so that a range can be split even when there is no memory. */
+static bool keep_spares(struct hmm__local *local)
+{
+	bool both = true;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct hmm__local_range *fresh = hmm__alloc(sizeof(*fresh));
+
+		hmm__lock(&local->lock);
+		if (!local->spare[i]) {
+			local->spare[i] = fresh;
+			fresh = NULL;
+		}
+		both = both && local->spare[i];
+		hmm__unlock(&local->lock);
+		hmm__free(fresh, sizeof(*fresh));
+	}
+	return both;
 }
 
 static int local_open(const struct hmm_backend_config *config, void **ret_backend, uint32_t *ret_caps)
@@ -91,7 +118,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	local->config = *config;
 	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
-	r = open_descriptors(local);
+	r = keep_spares(local) ? open_descriptors(local) : -ENOMEM;
 	if (!r) {
 		set_caps(local);
 		if (config->engine == HMM_ENGINE_MOVE && !(local->caps & HMM_BACKEND_GRANT))
@@ -101,7 +128,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 		r = hmm__local_start(local, config->pagers ? config->pagers : 1);
 	if (r) {
 		close_descriptors(local);
-		hmm__free(local, sizeof(*local));
+		free_local(local);
 		return r;
 	}
 	*ret_backend = local;
@@ -224,33 +251,44 @@ static int local_attach(void *backend, void *hint, size_t length, unsigned page_
 	return 0;
 }
 
+/* Under the lock. */
+static struct hmm__local_range *reaches_across(struct hmm__local *local, char *address)
+{
+	struct hmm__local_range *range = local->ranges;
+
+	while (range && (address <= (char *)range->base || address >= (char *)range->base + range->length))
+		range = range->next;
+	return range;
+}
+
 /* Under the lock: no range shall reach across address; the part behind it moves to *spare. */
 static void split_at(struct hmm__local *local, char *address, struct hmm__local_range **spare)
 {
-	for (struct hmm__local_range *range = local->ranges; range; range = range->next) {
+	struct hmm__local_range *range = reaches_across(local, address);
+
+	if (range) {
 		char *from = range->base, *to = from + range->length;
 
-		if (address <= from || address >= to)
-			continue;
 		**spare = (struct hmm__local_range){ range->next, address, (size_t)(to - address), range->flags };
 		range->next = *spare;
 		range->length = (size_t)(address - from);
 		*spare = NULL;
-		return;
 	}
 }
 
 /* Take what is attached of [start, start + length) off the list; *ret_parts is the caller's to free.  0 or -ENOMEM. */
 static int extract(struct hmm__local *local, char *start, size_t length, struct hmm__local_range **ret_parts)
 {
-	struct hmm__local_range *spare[2] = { hmm__alloc(sizeof(*spare[0])), hmm__alloc(sizeof(*spare[1])) };
 	struct hmm__local_range *range, **link = &local->ranges, *parts = NULL;
-	int r = spare[0] && spare[1] ? 0 : -ENOMEM;
+	int r = 0;
 
-	if (!r) {
-		hmm__lock(&local->lock);
-		split_at(local, start, &spare[0]);
-		split_at(local, start + length, &spare[1]);
+	hmm__lock(&local->lock);
+	if ((reaches_across(local, start) && !local->spare[0]) ||
+	    (reaches_across(local, start + length) && !local->spare[1])) {
+		r = -ENOMEM;
+	} else {
+		split_at(local, start, &local->spare[0]);
+		split_at(local, start + length, &local->spare[1]);
 		while ((range = *link)) {
 			if ((char *)range->base < start || (char *)range->base >= start + length) {
 				link = &range->next;
@@ -260,11 +298,10 @@ static int extract(struct hmm__local *local, char *start, size_t length, struct 
 			range->next = parts;
 			parts = range;
 		}
-		hmm__unlock(&local->lock);
 		*ret_parts = parts;
 	}
-	hmm__free(spare[0], sizeof(*spare[0]));
-	hmm__free(spare[1], sizeof(*spare[1]));
+	hmm__unlock(&local->lock);
+	keep_spares(local);
 	return r;
 }
 
@@ -313,10 +350,14 @@ static int local_protect(void *backend, void *base, size_t length, int prot)
 static int local_wake(void *backend, void *base, size_t length)
 {
 	struct hmm__local *local = backend;
+	int r;
 
 	if (local->config.delivery == HMM_DELIVERY_INLINE)
 		return 0; /* nobody ever waits in the kernel */
-	return hmm__sys_uffd_wake(local->uffd, base, length);
+	/* a wake-up that is lost hangs an accessor for good */
+	for (unsigned i = 0; (r = hmm__sys_uffd_wake(local->uffd, base, length)) && i < 3; i++)
+		;
+	return r;
 }
 
 static int local_poison(void *backend, void *base, size_t length, int on)

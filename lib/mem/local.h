@@ -40,6 +40,7 @@ struct hmm__local {
 	struct hmm__lock lock;    /* the lists below */
 	struct hmm__local_range *ranges;  /* attached */
 	struct hmm__local_range *windows;
+	struct hmm__local_range *spare[2];
 };
 
 /* local.c: the application unmapped this range itself */

@@ -291,8 +291,9 @@ void hmm__local_stop(struct hmm__local *local)
 
 	if (local->config.delivery == HMM_DELIVERY_INLINE)
 		unpublish(local);
-	if (local->nthreads)
-		hmm__sys_write(local->stop, &one, sizeof(one));
+	/* it can't fail for good: the counter of an eventfd has room */
+	while (local->nthreads && hmm__sys_write(local->stop, &one, sizeof(one)) < 0)
+		sched_yield();
 	while (local->nthreads)
 		pthread_join(local->threads[--local->nthreads], NULL);
 }

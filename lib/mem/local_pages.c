@@ -255,7 +255,33 @@ static int drop_finish(struct hmm__local *local, struct drop *d)
 {
 	int r = d->n ? drop_vector(local, d->iov, d->n, d->bytes) : 0;
 
-	return d->error ? d->error : r;
+	d->error = d->error ? d->error : r;
+	return d->error;
+}
+
+/* Contents that were not copied must not be dropped. */
+static bool drops(const struct hmm_unmap *u)
+{
+	return !(u->flags & (HMM_UNMAP_GRANT | HMM_UNMAP_PEEK)) && !u->error;
+}
+
+/* Some were not dropped: ask the kernel which.  What it can't tell counts as still there. */
+static void find_undropped(struct hmm__local *local, struct hmm_unmap *u, unsigned n, int error)
+{
+	size_t page = hmm_page_size();
+
+	for (unsigned i = 0; i < n; i++) {
+		bool there = false;
+
+		for (size_t at = 0; drops(&u[i]) && at < u[i].length && !there; at += page) {
+			uint8_t bits = HMM_HARVEST_PRESENT;
+
+			there = hmm__local_harvest(local, (char *)u[i].address + at, 1, &bits) ||
+			        bits & HMM_HARVEST_PRESENT;
+		}
+		if (there)
+			u[i].error = error;
+	}
 }
 
 int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
@@ -279,13 +305,16 @@ int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
 			k++;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		if (!(u[i].flags & (HMM_UNMAP_GRANT | HMM_UNMAP_PEEK)) && u[i].error != -ENOENT)
+		if (drops(&u[i]))
 			drop_add(local, &drop, u[i].address, u[i].length);
+	}
+	if (drop_finish(local, &drop))
+		find_undropped(local, u, n, drop.error);
+	for (unsigned i = 0; i < n; i++) {
 		if (u[i].error)
 			u[i].done = u[i].flags & HMM_UNMAP_GRANT ? u[i].done : 0;
 		first = first ? first : u[i].error;
 	}
-	drop_finish(local, &drop);
 	return first;
 }
 

@@ -96,6 +96,11 @@ static int lazy_free(struct hmm_region *region, uint64_t page, uint64_t npages)
 		struct hmm_span span = { hmm__page_address(region, page), (size_t)1 << region->shift };
 		int r;
 
+		if (hmm__word_busy(w)) {
+			hmm__page_wait(region, word, w);
+			page--; /* once more */
+			continue;
+		}
 		if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w)) {
 			if (hmm__word_state(w) == HMM__ABSENT || hmm__word_state(w) == HMM__AVAILABLE)
 				(void)!hmm__discard(region, page, 1, HMM__DISCARD_RANGE);

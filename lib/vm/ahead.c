@@ -64,7 +64,7 @@ static unsigned take_run(struct hmm__pool *pool, struct hmm__item *it, unsigned 
 	uint32_t first = want > 1 ? hmm__slotmap_take_run(&pool->map, HMM__POPULATED, want) : HMM__NO_SLOT;
 
 	if (first != HMM__NO_SLOT) {
-		space->free_slots -= (uint64_t)want * pool->weight;
+		hmm__bump(&space->free_slots, -(uint64_t)((uint64_t)want * pool->weight));
 		for (unsigned k = 0; k < want; k++) {
 			it[k].slot = first + k;
 			it[k].run = k ? 0 : (uint16_t)want;
@@ -293,7 +293,7 @@ int64_t hmm__load_run(struct hmm_region *region, uint64_t page, uint64_t n, bool
 	int64_t total = 0;
 
 	/* At most a quarter of the budget may be in flight for what may never be used. */
-	n = HMM__MIN(n, HMM__MAX(space->budget / 4 / region->weight, (uint64_t)1));
+	n = HMM__MIN(n, HMM__MAX(hmm__peek(&space->budget) / 4 / region->weight, (uint64_t)1));
 	if (!frames_for(space, n * region->weight))
 		hmm__reclaim(space, n * region->weight);
 	hmm__lock(&space->lock);

@@ -121,6 +121,7 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end)
 	struct hmm_space *space = region->space;
 	struct hmm__engine *engine = region->engine;
 	struct hmm__batch *b;
+	int first = 0;
 
 	for (;;) {
 		hmm__lock(&space->lock);
@@ -142,14 +143,23 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end)
 		}
 		if (n)
 			engine->ops->unmap(engine->backend, b->unmaps, n);
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
+			int error = b->unmaps[i].error;
+
+			if (error && error != -ENOENT) {
+				/* still there, held by the kernel: it stays as it was */
+				hmm__page_leave(region, b->items[i].page, HMM__MAPPED, 0, 0);
+				first = first ? first : error;
+				continue;
+			}
 			settle_mapped(region, b->items[i].page, HMM_REMOVED_DISCARDED);
+		}
 	}
 	hmm__lock(&space->lock);
 	hmm__batch_put(space, b);
 	hmm__unlock(&space->lock);
 	hmm__frames_changed(space);
-	return 0;
+	return first;
 }
 
 int hmm__discard(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm__discard how)

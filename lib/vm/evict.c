@@ -149,7 +149,7 @@ static void take_slots(struct hmm_space *space, struct hmm__batch *b)
  */
 static void find_more_slots(struct hmm_space *space, struct hmm__batch *b)
 {
-	unsigned grow = space->available < space->available_target ? b->n / 2 : 0;
+	unsigned grow = hmm__peek(&space->available) < space->available_target ? b->n / 2 : 0;
 
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];
@@ -364,7 +364,7 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 
 int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 {
-	bool refused = __atomic_load_n(&space->refused, __ATOMIC_RELAXED) != 0;
+	bool refused = hmm__peek(&space->refused) != 0;
 	int64_t freed;
 	int r, stay = 0;
 

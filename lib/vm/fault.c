@@ -14,6 +14,9 @@
 
 #define SAMPLE_MASK 15
 
+/* A pager left the page to the thread that is busy with it, which will wake the accessor. */
+#define DEFERRED 2
+
 struct want {
 	struct hmm_region *region;
 	uint64_t page;
@@ -96,7 +99,7 @@ static int busy(struct want *k, uint64_t w)
 	if (!(w & HMM__WAITERS) && !hmm__word_cas(word, &w, w | HMM__WAITERS))
 		return HMM__AGAIN;
 	HMM__COUNT(k->region->space, waits, 1);
-	return -EAGAIN;
+	return DEFERRED;
 }
 
 static int resolve(struct want *k)
@@ -118,8 +121,13 @@ static int resolve(struct want *k)
 			r = take(k, w);
 			break;
 		}
-		if (r == -EAGAIN && !k->defer) {
-			r = HMM__AGAIN; /* the address space is changing: an event is being read by another thread */
+		if (r == -EAGAIN) {
+			/* The address space is changing until an event has been read: by another thread, or by this pager. */
+			if (k->defer) {
+				hmm__page_wake(k->region, k->page);
+				return 0;
+			}
+			r = HMM__AGAIN;
 			sched_yield();
 		}
 	}
@@ -171,9 +179,9 @@ static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault
 		HMM__COUNT(space, faults_read, 1);
 	if (!(n & SAMPLE_MASK))
 		HMM__COUNT(space, fault_ns, (hmm__now_ns() - start) * (SAMPLE_MASK + 1));
-	if (r && r != -EAGAIN && r != -ENOENT)
+	if (r < 0 && r != -ENOENT)
 		r = failed(region, k.page, r);
-	return r;
+	return r == DEFERRED ? -EAGAIN : r;
 }
 
 int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access)

@@ -116,7 +116,7 @@ bool hmm__credit_take(struct hmm_space *space, uint64_t n)
 {
 	if (space->held + n > space->budget)
 		return false;
-	space->held += n;
+	hmm__bump(&space->held, n);
 	if (space->held > space->peak_held)
 		space->peak_held = space->held;
 	return true;
@@ -147,7 +147,7 @@ void hmm__reserve(struct hmm_space *space, uint64_t n)
 void hmm__credit_put(struct hmm_space *space, uint64_t n)
 {
 	assert(space->held >= n);
-	space->held -= n;
+	hmm__bump(&space->held, -(uint64_t)(n));
 }
 
 uint32_t hmm__slot_take_populated(struct hmm__pool *pool)
@@ -155,14 +155,14 @@ uint32_t hmm__slot_take_populated(struct hmm__pool *pool)
 	uint32_t slot = hmm__slotmap_take(&pool->map, HMM__POPULATED);
 
 	if (slot != HMM__NO_SLOT)
-		pool->engine->space->free_slots -= pool->weight;
+		hmm__bump(&pool->engine->space->free_slots, -(uint64_t)(pool->weight));
 	return slot;
 }
 
 void hmm__slot_put_populated(struct hmm__pool *pool, uint32_t slot)
 {
 	hmm__slotmap_put(&pool->map, HMM__POPULATED, slot);
-	pool->engine->space->free_slots += pool->weight;
+	hmm__bump(&pool->engine->space->free_slots, pool->weight);
 }
 
 void hmm__available_add(struct hmm_space *space, uint32_t number)
@@ -178,14 +178,14 @@ void hmm__available_add(struct hmm_space *space, uint32_t number)
 	else
 		space->available_first = number;
 	space->available_last = number;
-	space->available += f->region->weight;
+	hmm__bump(&space->available, f->region->weight);
 }
 
 void hmm__available_add_refused(struct hmm_space *space, uint32_t number)
 {
 	hmm__available_add(space, number);
 	space->frames[number].refused = 1;
-	space->refused++;
+	hmm__bump(&space->refused, 1);
 }
 
 void hmm__available_remove(struct hmm_space *space, uint32_t number)
@@ -194,7 +194,7 @@ void hmm__available_remove(struct hmm_space *space, uint32_t number)
 
 	assert(f->listed);
 	f->listed = 0;
-	space->refused -= f->refused;
+	hmm__bump(&space->refused, -(uint64_t)(f->refused));
 	f->refused = 0;
 	if (f->prev != HMM__NO_FRAME)
 		space->frames[f->prev].next = f->next;
@@ -204,7 +204,7 @@ void hmm__available_remove(struct hmm_space *space, uint32_t number)
 		space->frames[f->next].prev = f->prev;
 	else
 		space->available_last = f->prev;
-	space->available -= f->region->weight;
+	hmm__bump(&space->available, -(uint64_t)f->region->weight);
 }
 
 void hmm__frames_changed(struct hmm_space *space)
@@ -246,7 +246,7 @@ static uint32_t make_populated(struct hmm__pool *pool)
 /* How many slots a pool may park: they are held frames, so few in a small budget. */
 static unsigned bounces_of(const struct hmm__pool *pool)
 {
-	uint64_t most = pool->engine->space->budget / 32 / pool->weight;
+	uint64_t most = hmm__peek(&pool->engine->space->budget) / 32 / pool->weight;
 
 	return (unsigned)HMM__MIN(most, (uint64_t)HMM__BOUNCES);
 }
@@ -307,6 +307,7 @@ static uint64_t release_from(struct hmm__pool *pool, uint64_t want)
 	struct hmm_span spans[RELEASE_BATCH];
 	uint32_t slots[RELEASE_BATCH];
 	unsigned n = 0;
+	int r;
 
 	hmm__lock(&space->lock);
 	while (n < RELEASE_BATCH && (uint64_t)n * pool->weight < want) {
@@ -320,13 +321,18 @@ static uint64_t release_from(struct hmm__pool *pool, uint64_t want)
 	hmm__unlock(&space->lock);
 	if (!n)
 		return 0;
-	pool->engine->ops->drop(pool->engine->backend, spans, n);
+	r = pool->engine->ops->drop(pool->engine->backend, spans, n);
 	hmm__lock(&space->lock);
-	for (unsigned i = 0; i < n; i++)
-		hmm__slotmap_put(&pool->map, HMM__EMPTY, slots[i]);
-	hmm__credit_put(space, (uint64_t)n * pool->weight);
+	for (unsigned i = 0; i < n; i++) {
+		if (r)
+			hmm__slot_put_populated(pool, slots[i]); /* some may be empty now: they fill again when written to */
+		else
+			hmm__slotmap_put(&pool->map, HMM__EMPTY, slots[i]);
+	}
+	if (!r)
+		hmm__credit_put(space, (uint64_t)n * pool->weight);
 	hmm__unlock(&space->lock);
-	return (uint64_t)n * pool->weight;
+	return r ? 0 : (uint64_t)n * pool->weight;
 }
 
 uint64_t hmm__slots_release(struct hmm_space *space, uint64_t want)

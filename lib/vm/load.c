@@ -198,7 +198,7 @@ static int load_one(struct hmm_region *region, uint64_t page, enum hmm_access ac
 		/* our frame stayed in its slot, and the one that was there was never ours: count it */
 		hmm__lock(&space->lock);
 		hmm__slot_put_populated(region->pool, f.slot);
-		space->held += region->weight;
+		hmm__bump(&space->held, region->weight);
 		hmm__unlock(&space->lock);
 	}
 	hmm__page_leave_mapped(region, page, f.number, dirty || dirtied ? HMM__DIRTY : 0);
@@ -343,7 +343,7 @@ static void rescue_done(struct hmm_region *region, struct rescue *k, bool existe
 		f->slot = HMM__NO_SLOT;
 	}
 	if (k->grant && existed)
-		space->held += region->weight;
+		hmm__bump(&space->held, region->weight);
 	space->resident += region->weight;
 	hmm__frame_stays(space, k->number, HMM_REJECT_RACED);
 	hmm__policy_touched(space->policy, &k->number, 1, access);

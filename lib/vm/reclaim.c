@@ -18,6 +18,7 @@
 
 #define PATIENCE 400             /* fruitless waits of WAIT_NS before a fault gives up, while others are at work */
 #define PATIENCE_ALONE 40        /* ... and while nobody is */
+#define TURNS_MAX 200000u        /* ... and fruitless tries in all, for waits that end early */
 #define WAIT_NS UINT64_C(5000000)
 
 /* Under the lock: give up the oldest available pages until `want` frames came free or none is left to give. */
@@ -159,7 +160,8 @@ int64_t hmm__reclaim(struct hmm_space *space, uint64_t want)
 	hmm__unlock(&space->lock);
 	HMM__COUNT(space, passes, 1);
 	HMM__COUNT(space, reclaim_ns, hmm__now_ns() - start);
-	hmm__frames_changed(space);
+	if (freed > 0)
+		hmm__frames_changed(space);
 	return freed;
 }
 
@@ -182,10 +184,10 @@ static int give_up(struct hmm_space *space, int error)
 
 int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 {
-	unsigned errors = 0, lonely = 0;
+	unsigned errors = 0, lonely = 0, waits = 0;
 	bool alone;
 
-	for (unsigned turns = 0; turns < PATIENCE && lonely < PATIENCE_ALONE; turns++) {
+	for (unsigned turns = 0; waits < PATIENCE && lonely < PATIENCE_ALONE && turns < TURNS_MAX; turns++) {
 		uint32_t seq = atomic_load(&space->frame_seq);
 		int64_t r = hmm__reclaim(space, HMM__MAX(n, (uint64_t)space->batch / 2));
 
@@ -197,10 +199,12 @@ int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 		hmm__bounce_flush(space);
 		if (enough(space, n, &alone))
 			return 0;
-		lonely = alone ? lonely + 1 : 0;
 		HMM__COUNT(space, frame_waits, 1);
 		atomic_fetch_add(&space->frame_waiters, 1);
-		hmm__futex_wait(&space->frame_seq, seq, WAIT_NS);
+		if (hmm__futex_wait(&space->frame_seq, seq, WAIT_NS) == -ETIMEDOUT) {
+			waits++;
+			lonely = alone ? lonely + 1 : 0;
+		}
 		atomic_fetch_sub(&space->frame_waiters, 1);
 	}
 	return give_up(space, -ENOMEM);
@@ -211,10 +215,10 @@ void hmm__reclaim_poke(struct hmm_space *space)
 	uint64_t budget, held, slots;
 
 	/* Racy on purpose: a wrong look costs a pass too many or too late, and this is on every fault's path. */
-	budget = __atomic_load_n(&space->budget, __ATOMIC_RELAXED);
-	held = __atomic_load_n(&space->held, __ATOMIC_RELAXED);
-	slots = __atomic_load_n(&space->free_slots, __ATOMIC_RELAXED);
-	if (budget + slots >= held + __atomic_load_n(&space->low_water, __ATOMIC_RELAXED))
+	budget = hmm__peek(&space->budget);
+	held = hmm__peek(&space->held);
+	slots = hmm__peek(&space->free_slots);
+	if (budget + slots >= held + atomic_load_explicit(&space->low_water, memory_order_relaxed))
 		return;
 	hmm__reclaim(space, space->high_water - space->low_water);
 }

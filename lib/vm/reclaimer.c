@@ -25,7 +25,7 @@ static void give_back(struct hmm_space *space)
 	if (!want)
 		return;
 	hmm__event(space, HMM_EVENT_PRESSURE, NULL, 0, (uint64_t)(want > 0 ? want : -want), 0, NULL);
-	goal = __atomic_load_n(&space->budget, __ATOMIC_RELAXED);
+	goal = hmm__peek(&space->budget);
 	if (want > 0)
 		goal = goal > (uint64_t)want + HMM_FRAMES_MIN ? goal - (uint64_t)want : HMM_FRAMES_MIN;
 	else
@@ -52,7 +52,7 @@ static void rest(struct hmm_space *space, uint64_t *passes)
 	bool busy = now != *passes || atomic_load(&space->npoisoned);
 
 	*passes = now;
-	if (atomic_load(&space->stop) || space->event_count || atomic_load(&space->pressure))
+	if (atomic_load(&space->stop) || atomic_load_explicit(&space->event_count, memory_order_relaxed) || atomic_load(&space->pressure))
 		return;
 	atomic_store(&space->reclaimer_idle, busy ? 0 : 1);
 	hmm__futex_wait(&space->wakeups, seen, atomic_load(&space->npoisoned) ? POISON_NS : busy ? TICK_NS : UINT64_MAX);

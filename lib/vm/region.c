@@ -38,7 +38,7 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, uint6
 		return -EINVAL;
 	if (o->flags & HMM_REGION_FIXED ? !HMM__IS_ALIGNED(o->address, page) || !o->address : o->address != NULL)
 		return -EINVAL;
-	budget = __atomic_load_n(&space->budget, __ATOMIC_RELAXED);
+	budget = hmm__peek(&space->budget);
 	if (o->page_shift > HMM__PAGE_SHIFT_MIN && (page >> HMM__PAGE_SHIFT_MIN) > budget / 8)
 		return -EINVAL;
 	if (o->flags & HMM_REGION_SHARED && !(o->flags & HMM_REGION_READ_ONLY) && !hmm__store_writable(store))

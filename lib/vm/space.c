@@ -48,7 +48,7 @@ void hmm__space_watermarks(struct hmm_space *space)
 	if (high <= low)
 		high = low + 1;
 	space->batch = batch;
-	__atomic_store_n(&space->low_water, low, __ATOMIC_RELAXED);
+	space->low_water = low;
 	space->high_water = high;
 	space->available_target = o->available ? HMM__MIN(o->available, budget / 2) : budget / 8;
 }
@@ -237,7 +237,7 @@ int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_fr
 	if (frames >= space->budget)
 		set_budget(space, frames);
 	hmm__unlock(&space->lock);
-	if (frames < __atomic_load_n(&space->budget, __ATOMIC_RELAXED))
+	if (frames < hmm__peek(&space->budget))
 		reached = shrink(space, frames);
 	hmm__frames_changed(space);
 	*ret_frames = reached;

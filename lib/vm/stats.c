@@ -27,8 +27,11 @@ static uint64_t policy_bytes(struct hmm_space *space)
 
 static uint64_t metadata_bytes(struct hmm_space *space)
 {
-	uint64_t bytes = sizeof(*space) + space->fresh_frame * sizeof(struct hmm__frame) +
-	                 policy_bytes(space);
+	uint64_t bytes = sizeof(*space);
+
+	hmm__lock(&space->lock);
+	bytes += space->fresh_frame * sizeof(struct hmm__frame) + policy_bytes(space);
+	hmm__unlock(&space->lock);
 
 	hmm__lock(&hmm__spaces_lock);
 	for (struct hmm_region *r = space->regions; r; r = r->next)
@@ -38,8 +41,10 @@ static uint64_t metadata_bytes(struct hmm_space *space)
 		for (unsigned o = 0; o < HMM__ORDERS; o++)
 			bytes += space->engines[e].pools[o].map.memory_size;
 	}
+	hmm__lock(&space->swap_lock);
 	if (space->swap_slots)
 		bytes += hmm__slots_bytes(space->swap_slots);
+	hmm__unlock(&space->swap_lock);
 	return bytes;
 }
 

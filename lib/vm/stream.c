@@ -58,7 +58,7 @@ static struct hmm__stream *find(struct hmm_region *region, uint64_t page)
 static void drop_behind(struct hmm_region *region, struct hmm__stream *s, uint64_t page, struct hmm__ahead *ahead)
 {
 	struct hmm_space *space = region->space;
-	uint64_t start = get(&s->start), passed = page - start, quarter = space->budget / 4 / region->weight;
+	uint64_t start = get(&s->start), passed = page - start, quarter = hmm__peek(&space->budget) / 4 / region->weight;
 	uint64_t chunk = HMM__MAX(HMM__GROUP / region->weight, 1u), free, need;
 
 	if (page <= start)
@@ -69,9 +69,9 @@ static void drop_behind(struct hmm_region *region, struct hmm__stream *s, uint64
 		atomic_store_explicit(&s->far, 1, memory_order_relaxed);
 	}
 	/* while frames are free nothing needs to go; a racy look will do */
-	free = __atomic_load_n(&space->budget, __ATOMIC_RELAXED) + __atomic_load_n(&space->free_slots, __ATOMIC_RELAXED);
-	need = (ahead->pages + 1) * region->weight + __atomic_load_n(&space->low_water, __ATOMIC_RELAXED);
-	if (free >= __atomic_load_n(&space->held, __ATOMIC_RELAXED) + need)
+	free = hmm__peek(&space->budget) + hmm__peek(&space->free_slots);
+	need = (ahead->pages + 1) * region->weight + atomic_load_explicit(&space->low_water, memory_order_relaxed);
+	if (free >= hmm__peek(&space->held) + need)
 		return;
 	ahead->nbehind = HMM__MIN(passed, 2 * HMM__MAX(ahead->pages + 1, chunk));
 	ahead->behind = page - ahead->nbehind;

@@ -172,7 +172,7 @@ struct hmm_space {
 	struct hmm__policy *policy;  /* (s) */
 	struct hmm__batch *free_batch; /* (s) */
 	unsigned passes_running;     /* (s) */
-	uint32_t low_water, high_water, available_target, batch; /* (s) set with the budget */
+	_Atomic uint32_t low_water, high_water, available_target, batch; /* set with the budget, under the lock */
 	uint32_t rescue;             /* (i) enum hmm_rescue */
 	uint32_t engine_choice;      /* (i) enum hmm_engine */
 	uint32_t flags;              /* (i) */
@@ -198,7 +198,8 @@ struct hmm_space {
 	struct hmm__lock event_lock;
 	struct hmm_event events[HMM__EVENTS]; /* event lock */
 	char event_text[HMM__EVENTS][160];
-	uint32_t event_first, event_count;    /* event lock */
+	uint32_t event_first;                 /* event lock */
+	_Atomic uint32_t event_count;         /* changed under the event lock */
 	void (*event)(void *arg, const struct hmm_event *event); /* (i) */
 	void *event_arg;             /* (i) */
 	struct hmm__poisoned poisoned[HMM__POISONED_MAX]; /* event lock */
@@ -232,6 +233,17 @@ uint64_t hmm__counter_passes(struct hmm_space *space);
 static inline void hmm__add(_Atomic uint64_t *counter, uint64_t n)
 {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Fields that are changed under the space's lock and looked at without it, as hints. */
+static inline void hmm__bump(uint64_t *field, uint64_t by)
+{
+	__atomic_store_n(field, *field + by, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t hmm__peek(const uint64_t *field)
+{
+	return __atomic_load_n(field, __ATOMIC_RELAXED);
 }
 
 static inline uint8_t *hmm__slot_address(const struct hmm__pool *pool, uint32_t slot)

@@ -38,7 +38,7 @@
  *
  * Left out: pins, swap slots (a shared region has none), grants of clean runs, thread delivery's deferred wake, fork.
  *
- * Seeded mistakes, each of which Spin must find (tests/spin/run.sh):
+ * Seeded mistakes, each of which Spin must find (tests/spin/run.py):
  *   -DBREAK_REFS       the laundry frees a slot without asking who copies from it
  *   -DBREAK_WRITEBACK  victims are taken whether or not a write is under way
  *   -DBREAK_PROTECT    a dirty page is copied without being write-protected first
@@ -256,7 +256,7 @@ inline store_write(from, ret_error)
 		slot_users[from]++
 	}
 	if
-	:: atomic { ret_error = 0; stored = slot_holds[from]; assert(stored != GARBAGE) }
+	:: atomic { ret_error = 0; assert(slot_used[from]); stored = slot_holds[from] }
 	:: atomic { write_errors > 0 -> write_errors--; ret_error = 1; stored = GARBAGE }
 	fi;
 	d_step { slot_users[from]--; writes_under_way-- }

@@ -28,7 +28,7 @@ struct model_region {
 	size_t nrecords;
 	_Atomic uint32_t *issued; /* sequence number of the write that its owner began last */
 	_Atomic uint32_t *done;   /* ... and finished last */
-	uint8_t *freed;           /* own_pages: 1: FREE was said of this page, and it was not written since */
+	_Atomic uint8_t *freed;   /* own_pages: 1: FREE was said of this page, and it was not written since */
 };
 
 struct model;
