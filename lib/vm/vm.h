@@ -166,7 +166,7 @@ struct hmm_space {
 	uint64_t available;          /* (s) frames */
 	uint64_t laundry;            /* (s) frames */
 	uint64_t refused;            /* (s) pages on the available list that their store refused */
-	int refused_error;           /* (s) why, the last time */
+	_Atomic int refused_error;   /* why, the last time */
 	uint64_t resident;           /* (s) frames mapped or being loaded */
 	_Atomic uint64_t dirty;      /* (a) frames */
 	struct hmm__policy *policy;  /* (s) */

@@ -437,6 +437,7 @@ inline resolve(write, trap)
 	bool won, again, laundry, dirty, failed
 
 /* an access that reads, and one that writes: tried until it passes */
+#if READERS
 proctype reader()
 {
 	LOCALS;
@@ -452,6 +453,7 @@ proctype reader()
 	od;
 	alive--
 }
+#endif
 
 proctype writer()
 {
@@ -470,6 +472,7 @@ proctype writer()
 }
 
 /* a call that wants the page back from the window: pin, lock, sync of a refused page */
+#if RESCUERS
 proctype rescuer()
 {
 	LOCALS;
@@ -480,6 +483,7 @@ proctype rescuer()
 	fi;
 	alive--
 }
+#endif
 
 /* --- reclaim.c, evict.c, launder.c --- */
 
@@ -704,6 +708,7 @@ inline sync_copy()
 	s = 0
 }
 
+#if SYNCERS
 proctype sync()
 {
 	LOCALS;
@@ -736,6 +741,7 @@ proctype sync()
 	od;
 	alive--
 }
+#endif
 
 /* --- discard.c --- */
 
@@ -780,6 +786,7 @@ inline discard()
 	atomic { w = 0; won = 0 }
 }
 
+#if DISCARDERS
 proctype discarder()
 {
 	LOCALS;
@@ -791,12 +798,15 @@ proctype discarder()
 	od;
 	alive--
 }
+#endif
 
+#if DROPPERS
 proctype dropper()
 {
 	d_step { there = 0; memory = GARBAGE; protected = 0 }
 	alive--
 }
+#endif
 
 #define RUN(count, process) \
 	n = 0; \
@@ -810,13 +820,23 @@ init {
 
 	atomic {
 		alive = READERS + WRITERS + RESCUERS + RECLAIMERS + SYNCERS + DISCARDERS + DROPPERS;
+#if READERS
 		RUN(READERS, reader);
+#endif
 		RUN(WRITERS, writer);
+#if RESCUERS
 		RUN(RESCUERS, rescuer);
+#endif
 		RUN(RECLAIMERS, reclaimer);
+#if SYNCERS
 		RUN(SYNCERS, sync);
+#endif
+#if DISCARDERS
 		RUN(DISCARDERS, discarder);
+#endif
+#if DROPPERS
 		RUN(DROPPERS, dropper);
+#endif
 		n = 0
 	}
 	alive == 0;
