@@ -276,6 +276,13 @@ static void split_at(struct hmm__local *local, char *address, struct hmm__local_
 	}
 }
 
+/* Under the lock. */
+static bool lacks_spare(struct hmm__local *local, char *start, size_t length)
+{
+	return (reaches_across(local, start) && !local->spare[0]) ||
+	       (reaches_across(local, start + length) && !local->spare[1]);
+}
+
 /* Take what is attached of [start, start + length) off the list; *ret_parts is the caller's to free.  0 or -ENOMEM. */
 static int extract(struct hmm__local *local, char *start, size_t length, struct hmm__local_range **ret_parts)
 {
@@ -283,10 +290,12 @@ static int extract(struct hmm__local *local, char *start, size_t length, struct 
 	int r = 0;
 
 	hmm__lock(&local->lock);
-	if ((reaches_across(local, start) && !local->spare[0]) ||
-	    (reaches_across(local, start + length) && !local->spare[1])) {
-		r = -ENOMEM;
-	} else {
+	while (!r && lacks_spare(local, start, length)) {
+		hmm__unlock(&local->lock);
+		r = keep_spares(local) ? 0 : -ENOMEM;
+		hmm__lock(&local->lock);
+	}
+	if (!r) {
 		split_at(local, start, &local->spare[0]);
 		split_at(local, start + length, &local->spare[1]);
 		while ((range = *link)) {
@@ -407,6 +416,7 @@ static int local_reopen(void *backend)
 	struct hmm__local *local = backend;
 	int r;
 
+	hmm__lock_init(&local->lock, HMM__RANK_BACKEND); /* a thread that reads events may have held it */
 	close_descriptors(local);
 	local->nthreads = 0; /* threads are not inherited */
 	r = open_descriptors(local);

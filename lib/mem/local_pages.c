@@ -41,7 +41,7 @@ enum step { STEP_COPY, STEP_MOVE };
 /* A pager thread reads the events itself, so it must not wait for them. */
 static unsigned patience_of(const struct hmm__local *local)
 {
-	return local->config.delivery == HMM_DELIVERY_INLINE ? EVENT_PATIENCE : 0;
+	return local->config.delivery == HMM_DELIVERY_INLINE || !hmm__is_library_thread() ? EVENT_PATIENCE : 0;
 }
 
 /*
@@ -126,6 +126,19 @@ static int grant_protected(struct hmm__local *local, struct hmm_map *m)
 	return r;
 }
 
+/* EINVAL: the protection differs from the window's just now: the caller copies instead. */
+static int grant(struct hmm__local *local, struct hmm_map *m)
+{
+	int r;
+
+	if (m->flags & HMM_MAP_PROTECT)
+		r = grant_protected(local, m);
+	else
+		r = run(local, STEP_MOVE, m->address, m->slot, m->length,
+		        m->flags & HMM_MAP_WAKE ? 0 : UFFDIO_MOVE_MODE_DONTWAKE, &m->done, PIN_PATIENCE);
+	return r == -EINVAL ? -EBUSY : r;
+}
+
 static int map_one(struct hmm__local *local, struct hmm_map *m)
 {
 	bool wake = m->flags & HMM_MAP_WAKE;
@@ -133,12 +146,8 @@ static int map_one(struct hmm__local *local, struct hmm_map *m)
 
 	m->done = 0;
 	m->dirtied = 0;
-	if (m->flags & HMM_MAP_GRANT) {
-		if (m->flags & HMM_MAP_PROTECT)
-			return grant_protected(local, m);
-		mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE;
-		return run(local, STEP_MOVE, m->address, m->slot, m->length, mode, &m->done, PIN_PATIENCE);
-	}
+	if (m->flags & HMM_MAP_GRANT)
+		return grant(local, m);
 	mode = (wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE) | (m->flags & HMM_MAP_PROTECT ? UFFDIO_COPY_MODE_WP : 0);
 	if (m->flags & HMM_MAP_ZERO)
 		return copy_zeros(local, m->address, m->length, mode, &m->done);
@@ -164,14 +173,27 @@ static void unmap_grant(struct hmm__local *local, struct hmm_unmap *u)
 	u->error = run(local, STEP_MOVE, u->slot, u->address, u->length, UFFDIO_MOVE_MODE_DONTWAKE, &u->done, 0);
 	/* EINVAL: another kind of mapping stands there now, or its protection differs from the window's */
 	if (u->error == -EINVAL)
-		u->error = -EBUSY;
+		u->error = -EACCES;
+}
+
+/*
+ * Under thread delivery a copy from a page that the application dropped itself would wait for a pager, which waits for
+ * us.  (A page dropped between this look and the copy is not helped.)
+ */
+static bool absent(struct hmm__local *local, const struct hmm_unmap *u)
+{
+	uint8_t bits = HMM_HARVEST_PRESENT;
+
+	if (local->config.delivery == HMM_DELIVERY_INLINE)
+		return false;
+	return !hmm__local_harvest(local, u->address, 1, &bits) && !(bits & HMM_HARVEST_PRESENT);
 }
 
 /*
  * Copy to the slots.  process_vm_readv() and not memcpy(): it costs 0.7 us a page more, and where the application
  * unmapped the page meanwhile it stops short instead of raising a signal that is blocked here.
  */
-static void copy_out(struct hmm_unmap *u, unsigned n)
+static void copy_out(struct hmm__local *local, struct hmm_unmap *u, unsigned n)
 {
 	struct iovec local_iov[VECTOR], remote_iov[VECTOR];
 
@@ -179,9 +201,13 @@ static void copy_out(struct hmm_unmap *u, unsigned n)
 		unsigned k = 0;
 		ssize_t got;
 
-		for (; k < VECTOR && done + k < n; k++) {
+		for (; k < VECTOR && done + k < n && !absent(local, &u[done + k]); k++) {
 			local_iov[k] = (struct iovec){ u[done + k].slot, u[done + k].length };
 			remote_iov[k] = (struct iovec){ u[done + k].address, u[done + k].length };
+		}
+		if (!k) {
+			u[done++].error = -ENOENT;
+			continue;
 		}
 		got = hmm__sys_process_vm_readv(local_iov, k, remote_iov, k);
 		for (unsigned i = 0; i < k; i++) {
@@ -300,7 +326,7 @@ int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
 		for (k = i; k < n && (u[k].flags & HMM_UNMAP_COPY); k++)
 			;
 		if (k > i)
-			copy_out(u + i, k - i);
+			copy_out(local, u + i, k - i);
 		else
 			k++;
 	}
@@ -353,7 +379,7 @@ int hmm__local_drop(void *backend, const struct hmm_span *slots, unsigned n)
 	return drop_finish(local, &drop);
 }
 
-/* From /proc/self/pagemap: bit 63 present, 57 write-protected by userfaultfd. */
+/* From /proc/self/pagemap: bit 63 present, 62 swapped, 57 write-protected by userfaultfd. */
 int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits)
 {
 	struct hmm__local *local = backend;
@@ -370,7 +396,8 @@ int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits)
 			return got < 0 ? (int)got : -EIO;
 		n = (size_t)got / sizeof(entries[0]);
 		for (size_t i = 0; i < n; i++) {
-			bool present = entries[i] >> 63 & 1, protected = entries[i] >> 57 & 1;
+			/* 62: swapped out by the kernel, or under migration: there all the same */
+			bool present = entries[i] >> 62 & 3, protected = entries[i] >> 57 & 1;
 
 			bits[done + i] = present ? HMM_HARVEST_PRESENT | (protected ? 0 : HMM_HARVEST_WRITABLE) : 0;
 		}

@@ -26,6 +26,11 @@ void hmm__tasks_reset(void)
 	atomic_store(&library_threads, 0);
 }
 
+bool hmm__is_library_thread(void)
+{
+	return is_library_thread;
+}
+
 bool hmm__application_is_single(void)
 {
 	int before = atomic_load(&library_threads);

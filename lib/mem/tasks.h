@@ -16,6 +16,7 @@
  */
 void hmm__tasks_add(int n);
 void hmm__tasks_reset(void); /* in a forked child: threads are not inherited */
+bool hmm__is_library_thread(void);
 /* False when in doubt.  Async-signal-safe. */
 bool hmm__application_is_single(void);
 

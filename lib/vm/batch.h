@@ -30,6 +30,7 @@ struct hmm__item {
 	uint8_t fate;   /* enum hmm__fate */
 	uint8_t grant;  /* the frame itself moves */
 	uint8_t keep;   /* would be kept if there were a slot */
+	uint8_t split;  /* a part of it was granted and came back */
 	uint8_t asked;  /* an access waits for it; else it is read ahead */
 	uint16_t weight; /* frames; the region may be gone when the last of it is done */
 	uint16_t run;   /* pages of the run that begins here; 0: inside one */

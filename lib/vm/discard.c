@@ -86,8 +86,10 @@ static bool drop_absent(struct hmm_region *region, uint64_t page, uint64_t w)
 	return true;
 }
 
-/* Deal with a page that is not mapped, or claim it if it is.  True: claimed. */
-static bool claim(struct hmm_region *region, uint64_t page)
+enum claim { CLAIMED, SETTLED, HELD, WOULD_WAIT };
+
+/* Deal with a page that is not mapped, or claim it if it is.  unmap: pins and locks do not keep it. */
+static enum claim claim(struct hmm_region *region, uint64_t page, bool unmap, bool wait)
 {
 	hmm__word *word = &region->words[page];
 
@@ -95,21 +97,25 @@ static bool claim(struct hmm_region *region, uint64_t page)
 		uint64_t w = atomic_load(word);
 
 		if (hmm__word_busy(w) || hmm__word_state(w) == HMM__LAUNDRY || (w & HMM__WRITEBACK)) {
+			if (!wait)
+				return WOULD_WAIT;
 			hmm__page_wait(region, word, w);
 			continue;
 		}
 		switch (hmm__word_state(w)) {
 		case HMM__ABSENT:
 			if (drop_absent(region, page, w))
-				return false;
+				return SETTLED;
 			break;
 		case HMM__AVAILABLE:
 			if (drop_available(region, page, w))
-				return false;
+				return SETTLED;
 			break;
 		default:
+			if (!unmap && hmm__word_held(w))
+				return HELD;
 			if (hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__EVICTING)))
-				return true;
+				return CLAIMED;
 			break;
 		}
 	}
@@ -135,7 +141,14 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end)
 		unsigned n = 0;
 
 		for (; n < HMM__BATCH_MAX && (page = hmm__page_next_touched(region, page)) < end; page++) {
-			if (!claim(region, page))
+			/* not while holding claims: who is busy may be waiting for the frames in them */
+			enum claim c = claim(region, page, false, n == 0);
+
+			if (c == WOULD_WAIT)
+				break;
+			if (c == HELD)
+				first = first ? first : -EBUSY;
+			if (c != CLAIMED)
 				continue;
 			b->items[n].page = page;
 			b->unmaps[n++] = (struct hmm_unmap){ .address = hmm__page_address(region, page),
@@ -170,12 +183,17 @@ int hmm__discard(struct hmm_region *region, uint64_t page, uint64_t npages, enum
 	if (how == HMM__DISCARD_RANGE)
 		return discard_range(region, page, end);
 	for (; (page = hmm__page_next_touched(region, page)) < end; page++)
-		claim(region, page);
+		claim(region, page, true, true);
 	if (how == HMM__DISCARD_UNMAP)
 		r = region->engine->ops->detach(region->engine->backend, hmm__page_address(region, first),
 		                                (size_t)npages << region->shift);
 	for (page = first; (page = hmm__page_next_touched(region, page)) < end; page++) {
 		if (hmm__word_state(atomic_load(&region->words[page])) == HMM__EVICTING)
+			settle_mapped(region, page, HMM_REMOVED_UNMAPPED);
+	}
+	/* what a read-ahead that was under way has put there since */
+	for (page = first; (page = hmm__page_next_touched(region, page)) < end; page++) {
+		if (claim(region, page, true, true) == CLAIMED)
 			settle_mapped(region, page, HMM_REMOVED_UNMAPPED);
 	}
 	hmm__frames_changed(region->space);

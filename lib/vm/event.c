@@ -118,7 +118,7 @@ void hmm__poison_add(struct hmm_region *region, uint64_t page)
 	*p = (struct hmm__poisoned){ region, region->id, page, hmm__now_ns() };
 	hmm__unlock(&space->event_lock);
 	atomic_store(&space->npoisoned, 1);
-	if (old.region && hmm__region_hold(old.region)) {
+	if (old.region && hmm__region_hold_inside(old.region)) {
 		if (old.region->id == old.region_id)
 			hmm__poison_cure(old.region, old.page);
 		hmm__region_put(old.region);
@@ -131,6 +131,7 @@ void hmm__poison_expire(struct hmm_space *space, uint64_t older_than_ns)
 	uint64_t now = hmm__now_ns();
 	uint32_t left = 0;
 
+	atomic_store(&space->npoisoned, 0); /* before the look: one that is added meanwhile sets it again */
 	for (unsigned i = 0; i < HMM__POISONED_MAX; i++) {
 		struct hmm__poisoned p;
 
@@ -141,12 +142,12 @@ void hmm__poison_expire(struct hmm_space *space, uint64_t older_than_ns)
 		else if (p.region)
 			left++;
 		hmm__unlock(&space->event_lock);
-		if (!p.region || now - p.since < older_than_ns || !hmm__region_hold(p.region))
+		if (!p.region || now - p.since < older_than_ns || !hmm__region_hold_inside(p.region))
 			continue;
 		if (p.region->id == p.region_id)
 			hmm__poison_cure(p.region, p.page);
 		hmm__region_put(p.region);
 	}
-	if (!left)
-		atomic_store(&space->npoisoned, 0);
+	if (left)
+		atomic_store(&space->npoisoned, 1);
 }

@@ -67,7 +67,13 @@ static bool goes(const struct hmm__item *it)
 	return it->fate <= HMM__FATE_DISCARD;
 }
 
-static void choose_fates(struct hmm__batch *b, bool keep, bool refused)
+/* Does the store that would have to take it refuse pages now? */
+static bool refused(const struct hmm__item *it)
+{
+	return hmm__peek(it->region->slots ? &it->region->space->refused_swap : &it->region->refused) != 0;
+}
+
+static void choose_fates(struct hmm__batch *b, bool keep)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];
@@ -75,13 +81,14 @@ static void choose_fates(struct hmm__batch *b, bool keep, bool refused)
 		it->slot = HMM__NO_SLOT;
 		it->grant = 0;
 		it->keep = 0;
+		it->split = 0;
 		it->error = 0;
 		it->run = 1;
 		it->weight = (uint16_t)it->region->weight;
 		if (it->word & HMM__FREE)
 			it->fate = HMM__FATE_DISCARD;
 		else if (it->word & HMM__DIRTY)
-			it->fate = refused ? HMM__FATE_STAY : HMM__FATE_SAVE;
+			it->fate = refused(it) ? HMM__FATE_STAY : HMM__FATE_SAVE;
 		else
 			it->fate = keep ? HMM__FATE_KEEP : HMM__FATE_DROP;
 	}
@@ -189,10 +196,26 @@ static void protect_dirty(struct hmm__batch *b)
 	}
 }
 
+/* A large page of which only the head was granted: the head goes back, writable, so the page is dirty from now on. */
+static void move_back(struct hmm__item *it, const struct hmm_unmap *u)
+{
+	struct hmm__engine *engine = it->region->engine;
+	size_t size = (size_t)1 << it->region->shift, head = u->done & (size - 1), from = u->done - head;
+	struct hmm_map m = { .address = (char *)u->address + from, .slot = (char *)u->slot + from, .length = head,
+		             .flags = HMM_MAP_GRANT };
+
+	it->split = 1;
+	if (engine->ops->map(engine->backend, &m, 1) && m.done < head) {
+		m = (struct hmm_map){ .address = (char *)m.address + m.done, .slot = (char *)m.slot + m.done,
+			              .length = head - m.done };
+		engine->ops->map(engine->backend, &m, 1); /* as a copy, then */
+	}
+}
+
 /* One unmap call for all items of one engine. */
 static void unmap_engine(struct hmm__batch *b, struct hmm__engine *engine)
 {
-	unsigned n = 0;
+	unsigned n = 0, done;
 
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];
@@ -216,8 +239,12 @@ static void unmap_engine(struct hmm__batch *b, struct hmm__engine *engine)
 
 		if (it->region->engine != engine || !it->run || !goes(it))
 			continue;
+		/* what follows the page that failed was not tried */
+		done = (unsigned)(u->done >> it->region->shift);
 		for (unsigned k = 0, run = it->run; k < run; k++)
-			it[k].error = k < u->done >> it->region->shift ? 0 : u->error;
+			it[k].error = k < done ? 0 : k == done ? u->error : -EAGAIN;
+		if (u->done & (((size_t)1 << it->region->shift) - 1))
+			move_back(&it[done], u);
 		n++;
 	}
 }
@@ -235,6 +262,9 @@ static void settle_errors(struct hmm__batch *b)
 			if (it->region->flags & HMM_REGION_COPY_ON_FORK)
 				hmm__no_grant(it->region, HMM__NO_GRANT_FORKED);
 		}
+		/* can't be granted at all: the application changed the mapping itself */
+		if (it->error == -EACCES)
+			hmm__no_grant(it->region, HMM__NO_GRANT_FORKED);
 		it->fate = it->error == -ENOENT ? HMM__FATE_LOST : HMM__FATE_RETURN;
 	}
 }
@@ -311,7 +341,7 @@ static void returned(struct hmm_space *space, struct hmm__item *it)
 	                 it->fate == HMM__FATE_STAY ? HMM_REJECT_WRITE
 	                 : it->error == -EBUSY      ? HMM_REJECT_BUSY
 	                                            : HMM_REJECT_RACED);
-	hmm__page_leave(it->region, it->page, HMM__MAPPED, 0, 0);
+	hmm__page_leave(it->region, it->page, HMM__MAPPED, 0, it->split ? HMM__DIRTY : 0);
 }
 
 /* Every item gets its new state; those to be written stay in the batch.  Returns frames that became free. */
@@ -364,15 +394,14 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 
 int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 {
-	bool refused = hmm__peek(&space->refused) != 0;
 	int64_t freed;
 	int r, stay = 0;
 
 	if (!b->n)
 		return 0;
 	hmm__batch_sort(b);
-	choose_fates(b, keep, refused);
-	for (unsigned i = 0; refused && i < b->n; i++)
+	choose_fates(b, keep);
+	for (unsigned i = 0; i < b->n; i++)
 		stay = b->items[i].fate == HMM__FATE_STAY ? space->refused_error : stay;
 	take_slots(space, b);
 	find_more_slots(space, b);

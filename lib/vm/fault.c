@@ -53,38 +53,7 @@ static int first_write(struct want *k, uint64_t w)
 	r = region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
 	hmm__page_leave(region, k->page, HMM__MAPPED, r ? 0 : HMM__FREE | HMM__AHEAD, r ? 0 : HMM__DIRTY);
 	k->protect = true;
-	return r == -ENOENT || r == -EAGAIN ? HMM__AGAIN : r;
-}
-
-/*
- * A trap on a page that our books call mapped and accessible.  Nearly always another thread has resolved it since.  But
- * the application may have dropped the page itself (madvise(MADV_DONTNEED) on a region's memory): then its contents are
- * gone as it wished, and the page is absent.
- */
-static int stale(struct want *k, uint64_t w)
-{
-	struct hmm_region *region = k->region;
-	uint8_t bits = 0;
-	void *address = hmm__page_address(region, k->page);
-
-	HMM__COUNT(region->space, faults_stale, 1);
-	if (region->engine->ops->harvest(region->engine->backend, address, 1, &bits) || bits & HMM_HARVEST_PRESENT) {
-		if ((w & HMM__DIRTY) && k->write && bits && !(bits & HMM_HARVEST_WRITABLE))
-			return first_write(k, w);
-		if (region->engine->delivery == HMM_DELIVERY_THREAD)
-			region->engine->ops->wake(region->engine->backend, address, (size_t)1 << region->shift);
-		return 0;
-	}
-	if (hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w, HMM__EVICTING)))
-		hmm__page_lost(region, k->page);
-	return HMM__AGAIN;
-}
-
-static int present(struct want *k, uint64_t w)
-{
-	if (k->write && !(w & HMM__DIRTY))
-		return first_write(k, w);
-	return k->trap ? stale(k, w) : 0;
+	return r; /* -EAGAIN, -ENOENT: the address space is changing; see resolve() */
 }
 
 /* Another thread is busy with the page: wait for it, or have it wake the accessor. */
@@ -100,6 +69,46 @@ static int busy(struct want *k, uint64_t w)
 		return HMM__AGAIN;
 	HMM__COUNT(k->region->space, waits, 1);
 	return DEFERRED;
+}
+
+/*
+ * A trap on a page that our books call mapped and accessible.  Nearly always another thread has resolved it since.  But
+ * the application may have dropped the page itself (madvise(MADV_DONTNEED) on a region's memory): then its contents are
+ * gone as it wished, and the page is absent.
+ */
+static int stale(struct want *k, uint64_t w)
+{
+	struct hmm_region *region = k->region;
+	struct hmm__engine *engine = region->engine;
+	void *address = hmm__page_address(region, k->page);
+	uint8_t bits = 0;
+	bool there;
+
+	if (w & HMM__WRITEBACK)
+		return busy(k, w); /* its writer still needs the books as they are */
+	HMM__COUNT(region->space, faults_stale, 1);
+	/* Claimed before the look: else it could leave and come back with the same word in between. */
+	if (!hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w, HMM__EVICTING)))
+		return HMM__AGAIN;
+	there = engine->ops->harvest(engine->backend, address, 1, &bits) || bits & HMM_HARVEST_PRESENT;
+	if (!there) {
+		hmm__page_lost(region, k->page);
+		return HMM__AGAIN;
+	}
+	hmm__page_leave(region, k->page, HMM__MAPPED, 0, 0);
+	/* a sync whose store failed leaves a dirty page protected */
+	if (w & HMM__DIRTY && k->write && bits && !(bits & HMM_HARVEST_WRITABLE))
+		return first_write(k, hmm__word_with_state(w & ~HMM__WAITERS, HMM__MAPPED));
+	if (engine->delivery == HMM_DELIVERY_THREAD)
+		engine->ops->wake(engine->backend, address, (size_t)1 << region->shift);
+	return 0;
+}
+
+static int present(struct want *k, uint64_t w)
+{
+	if (k->write && !(w & HMM__DIRTY))
+		return first_write(k, w);
+	return k->trap ? stale(k, w) : 0;
 }
 
 static int resolve(struct want *k)
@@ -187,15 +196,17 @@ static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault
 int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access)
 {
 	struct hmm_region *region = hmm__region_get(address);
+	bool inline_;
 	int r;
 
 	(void)arg; /* the table knows the regions of all spaces */
 	if (!region)
 		return -ENOENT;
+	inline_ = region->engine->delivery == HMM_DELIVERY_INLINE;
 	r = fault_in(region, address, access);
 	hmm__region_put(region);
 	/* -ENOENT from inside: unmapped meanwhile.  The access will find out by itself. */
-	return r == -ENOENT && region->engine->delivery == HMM_DELIVERY_INLINE ? 0 : r;
+	return r == -ENOENT && inline_ ? 0 : r;
 }
 
 int hmm__page_ensure(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write)

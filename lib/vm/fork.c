@@ -187,6 +187,8 @@ static void fix_pages(struct hmm_space *space)
 			hmm__page_leave(f->region, f->page, HMM__MAPPED, HMM__FREE, HMM__DIRTY);
 			continue;
 		}
+		if (f->region->flags & HMM_REGION_COPY_ON_FORK && hmm__word_state(w) == HMM__AVAILABLE && w & HMM__DIRTY)
+			space->child_error = -EIO; /* only the parent's window has it */
 		if (hmm__word_held(w))
 			space->held_back -= f->region->weight;
 		hmm__policy_removed(space->policy, i, hmm__page_id(f->region, f->page), HMM_REMOVED_UNMAPPED);
@@ -194,7 +196,7 @@ static void fix_pages(struct hmm_space *space)
 		hmm__frame_put(space, i);
 	}
 	space->held = space->resident = held;
-	space->available = space->laundry = space->free_slots = space->refused = 0;
+	space->available = space->laundry = space->free_slots = space->refused_swap = 0;
 	space->available_first = space->available_last = HMM__NO_FRAME;
 }
 
@@ -267,7 +269,15 @@ static void fix_space(struct hmm_space *space)
 		hmm_store_put(space->swap);
 		space->swap = space->child_swap;
 		space->child_swap = NULL;
+	} else if (space->swap_slots) {
+		/* the slots are the parent's; a new store is made when it is needed */
+		hmm__slots_destroy(space->swap_slots);
+		hmm_store_put(space->swap);
+		space->swap_slots = NULL;
+		space->swap = NULL;
 	}
+	/* held by a thread that was not inside: delivering events, or reading them */
+	hmm__lock_init(&space->event_lock, HMM__RANK_EVENT);
 	fix_pages(space);
 	fix_pools(space);
 	r = reopen(space);

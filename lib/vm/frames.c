@@ -181,11 +181,18 @@ void hmm__available_add(struct hmm_space *space, uint32_t number)
 	hmm__bump(&space->available, f->region->weight);
 }
 
+static uint64_t *refused_by(struct hmm_space *space, uint32_t number)
+{
+	struct hmm_region *region = space->frames[number].region;
+
+	return region->slots ? &space->refused_swap : &region->refused;
+}
+
 void hmm__available_add_refused(struct hmm_space *space, uint32_t number)
 {
 	hmm__available_add(space, number);
 	space->frames[number].refused = 1;
-	hmm__bump(&space->refused, 1);
+	hmm__bump(refused_by(space, number), 1);
 }
 
 void hmm__available_remove(struct hmm_space *space, uint32_t number)
@@ -194,7 +201,7 @@ void hmm__available_remove(struct hmm_space *space, uint32_t number)
 
 	assert(f->listed);
 	f->listed = 0;
-	hmm__bump(&space->refused, -(uint64_t)(f->refused));
+	hmm__bump(refused_by(space, number), -(uint64_t)f->refused);
 	f->refused = 0;
 	if (f->prev != HMM__NO_FRAME)
 		space->frames[f->prev].next = f->next;
@@ -386,6 +393,11 @@ int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool 
 		}
 	}
 	hmm__unlock(&space->engine_lock);
+	if (!r) {
+		hmm__lock(&space->lock);
+		space->largest = HMM__MAX(space->largest, pool->weight);
+		hmm__unlock(&space->lock);
+	}
 	if (!r && !(engine->caps & HMM_BACKEND_GRANT))
 		hmm__reserve(space, pool->weight);
 	if (!r)

@@ -7,6 +7,18 @@
  */
 #include "lib/vm/load.h"
 
+/* A large page of which only the head could be mapped: take the head away again, to the slot if it was granted. */
+static void take_back(struct hmm_region *region, const struct hmm_map *m)
+{
+	struct hmm__engine *engine = region->engine;
+	size_t head = m->done & (((size_t)1 << region->shift) - 1), from = m->done - head;
+	bool grant = m->flags & HMM_MAP_GRANT;
+	struct hmm_unmap u = { .address = (char *)m->address + from, .slot = grant ? (char *)m->slot + from : NULL,
+		               .length = head, .flags = grant ? HMM_UNMAP_GRANT : 0 };
+
+	engine->ops->unmap(engine->backend, &u, 1);
+}
+
 static int map(struct hmm__install *in, uint32_t flags)
 {
 	struct hmm_region *region = in->region;
@@ -21,6 +33,8 @@ static int map(struct hmm__install *in, uint32_t flags)
 	if (region->engine->delivery == HMM_DELIVERY_THREAD)
 		m.flags |= HMM_MAP_WAKE;
 	r = region->engine->ops->map(region->engine->backend, &m, 1);
+	if (m.done & (((size_t)1 << region->shift) - 1))
+		take_back(region, &m);
 	in->done = (uint32_t)(m.done >> region->shift);
 	in->dirtied = m.dirtied;
 	if (flags & HMM_MAP_GRANT)

@@ -14,6 +14,7 @@
 #include "lib/store/store.h"
 
 #define RELEASE 32u    /* slots turned into credits at once: one interrupt to the other CPUs */
+#define BOUNCE_TRIES 1000u
 #define SAMPLE_MASK 15 /* time one load in 16 */
 
 struct hmm_store_vec hmm__source_vec(const struct hmm_region *region, uint64_t page, enum hmm__source source, void *data)
@@ -133,6 +134,7 @@ static int fill_and_map(struct hmm_region *region, uint64_t page, enum hmm__sour
                         bool *ret_dirtied)
 {
 	struct hmm__install in = { .region = region, .page = page, .npages = 1, .clean = !write, .grant = f->grant };
+	unsigned tries = BOUNCE_TRIES;
 	uint32_t bounce = HMM__NO_SLOT;
 	int r = 0;
 
@@ -141,7 +143,8 @@ static int fill_and_map(struct hmm_region *region, uint64_t page, enum hmm__sour
 	} else {
 		if (!f->grant) {
 			while ((bounce = hmm__bounce_get(region->pool)) == HMM__NO_SLOT) {
-				r = hmm__frames_wait(region->space, region->weight);
+				/* tries: frames may be free, and the kernel have none to put behind a slot */
+				r = tries-- ? hmm__frames_wait(region->space, region->weight) : -ENOMEM;
 				if (r)
 					return r;
 			}

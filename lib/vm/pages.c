@@ -39,6 +39,8 @@ static void leave(struct hmm_region *region, uint64_t page, enum hmm__state stat
 {
 	hmm__word *word = &region->words[page];
 	uint64_t w = atomic_load(word), next;
+	struct hmm_space *space = region->space; /* read now: the region may go as soon as the page is released */
+	uint32_t weight = region->weight;
 
 	do {
 		next = hmm__word_with_state(w & ~(clear | HMM__WAITERS), state) | set;
@@ -46,9 +48,9 @@ static void leave(struct hmm_region *region, uint64_t page, enum hmm__state stat
 			next = hmm__word_with_frame(next, frame);
 	} while (!hmm__word_cas(word, &w, next));
 	if ((w & HMM__DIRTY) && !(next & HMM__DIRTY))
-		atomic_fetch_sub_explicit(&region->space->dirty, region->weight, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&space->dirty, weight, memory_order_relaxed);
 	else if (!(w & HMM__DIRTY) && (next & HMM__DIRTY))
-		hmm__add(&region->space->dirty, region->weight);
+		hmm__add(&space->dirty, weight);
 	if (w & HMM__WAITERS)
 		hmm__page_wake(region, page);
 }

@@ -47,13 +47,15 @@ static void let_go(struct hmm_region *region)
 	hmm__frames_changed(space);
 }
 
-static void tell_policy(struct hmm_region *region, uint64_t w)
+static void tell_policy(struct hmm_region *region, uint64_t page, uint64_t w)
 {
 	struct hmm_space *space = region->space;
 	uint32_t number = hmm__word_frame(w);
 
 	hmm__lock(&space->lock);
-	hmm__policy_touched(space->policy, &number, 1, HMM_ACCESS_PIN);
+	w = atomic_load(&region->words[page]); /* another thread may have let it go, and it may have left */
+	if (hmm__word_state(w) == HMM__MAPPED && hmm__word_frame(w) == number)
+		hmm__policy_touched(space->policy, &number, 1, HMM_ACCESS_PIN);
 	hmm__unlock(&space->lock);
 }
 
@@ -83,7 +85,7 @@ static int hold_page(struct hmm_region *region, uint64_t page, bool write, bool 
 				return r;
 		}
 		if (hmm__word_cas(word, &w, next)) {
-			tell_policy(region, w);
+			tell_policy(region, page, w);
 			return lock ? 1 : 0;
 		}
 		if (first)

@@ -16,8 +16,9 @@
 #include "lib/base/futex.h"
 #include "lib/vm/batch.h"
 
-#define PATIENCE 400             /* fruitless waits of WAIT_NS before a fault gives up, while others are at work */
+#define PATIENCE 24000             /* fruitless waits of WAIT_NS before a fault gives up, while others are at work */
 #define PATIENCE_ALONE 40        /* ... and while nobody is */
+#define ERRORS_MAX 8
 #define TURNS_MAX 200000u        /* ... and fruitless tries in all, for waits that end early */
 #define WAIT_NS UINT64_C(5000000)
 
@@ -26,6 +27,8 @@ static uint64_t trim(struct hmm_space *space, uint64_t want, uint64_t leave)
 {
 	uint32_t number = space->available_first, next;
 	uint64_t freed = 0;
+	uint32_t weight;
+	struct hmm__pool *pool;
 
 	for (; number != HMM__NO_FRAME && freed < want && space->available > leave; number = next) {
 		struct hmm__frame *f = &space->frames[number];
@@ -35,12 +38,14 @@ static uint64_t trim(struct hmm_space *space, uint64_t want, uint64_t leave)
 		next = f->next;
 		if (hmm__word_state(w) != HMM__AVAILABLE || (w & HMM__DIRTY))
 			continue;
-		/* nobody waits for an AVAILABLE page, so there is nobody to wake */
+		/* nobody waits for an AVAILABLE page, so there is nobody to wake; the region may go as soon as it is absent */
+		weight = f->region->weight;
+		pool = f->region->pool;
 		if (!hmm__word_cas(word, &w, hmm__word_with_frame(hmm__word_with_state(w & ~HMM__AHEAD, HMM__ABSENT), 0)))
 			continue;
 		hmm__available_remove(space, number);
-		hmm__slot_put_populated(f->region->pool, f->slot);
-		freed += f->region->weight;
+		hmm__slot_put_populated(pool, f->slot);
+		freed += weight;
 		hmm__policy_evicted(space->policy, number, id);
 		hmm__frame_put(space, number);
 	}
@@ -165,13 +170,31 @@ int64_t hmm__reclaim(struct hmm_space *space, uint64_t want)
 	return freed;
 }
 
+/* Under the lock: is no page on its way in or out?  Only asked when there is nothing better to do. */
+static bool nobody_busy(struct hmm_space *space)
+{
+	unsigned batches = 0;
+
+	for (struct hmm__batch *b = space->free_batch; b; b = b->next)
+		batches++;
+	if (batches < HMM__BATCHES)
+		return false;
+	for (uint32_t i = 0; i < space->fresh_frame; i++) {
+		struct hmm__frame *f = &space->frames[i];
+
+		if (f->region && hmm__word_busy(atomic_load_explicit(&f->region->words[f->page], memory_order_relaxed)))
+			return false;
+	}
+	return true;
+}
+
 static bool enough(struct hmm_space *space, uint64_t n, bool *ret_alone)
 {
 	bool yes;
 
 	hmm__lock(&space->lock);
 	yes = hmm__frames_free(space) >= n + space->reserve;
-	*ret_alone = !space->passes_running && !space->laundry;
+	*ret_alone = !space->passes_running && !space->laundry && !yes && nobody_busy(space);
 	hmm__unlock(&space->lock);
 	return yes;
 }
@@ -193,8 +216,8 @@ int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 
 		if (r > 0)
 			return 0;
-		/* A store that refuses everything twice in a row will not help us now. */
-		if (r < 0 && ++errors == 2)
+		/* Stores that refuse what several passes came up with will not help us now. */
+		if (r < 0 && ++errors == ERRORS_MAX)
 			return give_up(space, (int)r);
 		hmm__bounce_flush(space);
 		if (enough(space, n, &alone))

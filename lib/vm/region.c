@@ -39,6 +39,9 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, uint6
 	if (o->flags & HMM_REGION_FIXED ? !HMM__IS_ALIGNED(o->address, page) || !o->address : o->address != NULL)
 		return -EINVAL;
 	budget = hmm__peek(&space->budget);
+	/* the child's pages would all count as written, and go over what the parent writes to the same store */
+	if (o->flags & HMM_REGION_SHARED && o->flags & HMM_REGION_COPY_ON_FORK)
+		return -EINVAL;
 	if (o->page_shift > HMM__PAGE_SHIFT_MIN && (page >> HMM__PAGE_SHIFT_MIN) > budget / 8)
 		return -EINVAL;
 	if (o->flags & HMM_REGION_SHARED && !(o->flags & HMM_REGION_READ_ONLY) && !hmm__store_writable(store))
@@ -234,10 +237,13 @@ static bool pinned(struct hmm_region *region, uint64_t page, uint64_t end)
 
 static void finish(struct hmm_region *region)
 {
-	hmm__events_forget(region->space, region);
+	struct hmm_space *space = region->space;
+
+	hmm__events_forget(space, region);
 	free_tables(region);
 	hmm_store_put(region->store);
 	hmm__region_free(region);
+	atomic_fetch_sub(&space->inside, 1);
 }
 
 /* Unmap what is still the region's of a range. */
@@ -274,6 +280,8 @@ static void give_back_idle(struct hmm_space *space)
 /* The whole region goes: nobody else uses it any more (the caller's promise), but faults and passes may still be inside. */
 static void take_down(struct hmm_region *region)
 {
+	/* not on the list any more soon, so fork would not see our reference: this it sees until finish() is through */
+	atomic_fetch_add(&region->space->inside, 1);
 	hmm__lock(&hmm__spaces_lock);
 	atomic_store(&region->dying, 1);
 	unlink_region(region);

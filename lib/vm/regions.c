@@ -174,6 +174,15 @@ void hmm__region_put(struct hmm_region *region)
 		hmm__futex_wake(&region->refs, INT32_MAX);
 }
 
+bool hmm__region_hold_inside(struct hmm_region *region)
+{
+	atomic_fetch_add(&region->refs, 1);
+	if (!atomic_load(&region->dying))
+		return true;
+	hmm__region_put(region);
+	return false;
+}
+
 bool hmm__region_hold(struct hmm_region *region)
 {
 	for (;;) {
@@ -209,6 +218,7 @@ static uintptr_t piece_end(struct hmm_region *region, uintptr_t address)
 		if (i < n && atomic_load_explicit(&table[i].from, memory_order_relaxed) <= address &&
 		    atomic_load_explicit(&table[i].region, memory_order_relaxed) == region)
 			end = atomic_load_explicit(&table[i].to, memory_order_relaxed);
+		atomic_thread_fence(memory_order_acquire);
 		if (!(seq & 1) && atomic_load(&sequence) == seq)
 			return end;
 		hmm__cpu_relax();
@@ -236,6 +246,7 @@ struct hmm_region *hmm__region_get(uintptr_t address)
 			continue;
 		}
 		region = lookup(address);
+		atomic_thread_fence(memory_order_acquire);
 		if (!region) {
 			if (atomic_load(&sequence) == seq)
 				return NULL;

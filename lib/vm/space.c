@@ -253,6 +253,13 @@ int hmm_space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_fra
 	if (!space || frames < HMM_FRAMES_MIN || frames > space->capacity)
 		return -EINVAL;
 	hmm__call_begin_space(&call, space);
+	hmm__lock(&space->lock);
+	r = space->largest > 1 && frames < 4 * (uint64_t)space->largest ? -EINVAL : 0;
+	hmm__unlock(&space->lock);
+	if (r) {
+		hmm__call_end(&call);
+		return r;
+	}
 	r = hmm__space_resize(space, frames, &reached);
 	hmm__call_end(&call);
 	if (ret_frames)

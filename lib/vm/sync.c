@@ -17,8 +17,15 @@
 
 #define BATCH 64u
 
-/* Claim dirty mapped pages; *page moves on.  Pages in the laundry are waited for. */
-static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t *page, uint64_t end)
+/* A page in the window that its store has refused: mapped again it is a dirty page like any other. */
+static bool is_refused(uint64_t w)
+{
+	return hmm__word_state(w) == HMM__AVAILABLE && (w & HMM__DIRTY);
+}
+
+/* Claim dirty mapped pages; *page moves on.  Pages in the laundry are waited for.  Returns the error of a page that
+ * can't be had, which is passed over. */
+static int claim(struct hmm_region *region, struct hmm__batch *b, uint64_t *page, uint64_t end)
 {
 	b->n = 0;
 	while (b->n < BATCH && (*page = hmm__page_next_touched(region, *page)) < end) {
@@ -27,8 +34,20 @@ static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t *pag
 
 		if (hmm__word_busy(w) || hmm__word_state(w) == HMM__LAUNDRY || (w & HMM__WRITEBACK)) {
 			if (b->n)
-				return; /* not while holding claims: two syncs could wait for each other */
+				return 0; /* not while holding claims: two syncs could wait for each other */
 			hmm__page_wait(region, word, w);
+			continue;
+		}
+		if (is_refused(w)) {
+			int r;
+
+			if (b->n)
+				return 0;
+			r = hmm__page_ensure(region, *page, HMM_ACCESS_PIN, false);
+			if (r) {
+				(*page)++;
+				return r;
+			}
 			continue;
 		}
 		if (hmm__word_state(w) != HMM__MAPPED || !(w & HMM__DIRTY)) {
@@ -43,6 +62,7 @@ static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t *pag
 		};
 		(*page)++;
 	}
+	return 0;
 }
 
 /* A slot for each, as far as they go; the rest is released, to be claimed again.  Returns where to go on. */
@@ -106,7 +126,7 @@ static void put_back(struct hmm_region *region, struct hmm__item *it)
 			hmm__page_wait(region, word, w);
 			continue;
 		}
-		if (w & HMM__DIRTY)
+		if ((w & HMM__DIRTY) || hmm__word_state(w) != HMM__MAPPED)
 			return;
 		if (hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING))) {
 			hmm__page_leave(region, it->page, HMM__MAPPED, 0, HMM__DIRTY);
@@ -155,24 +175,6 @@ static int write_copies(struct hmm_region *region, struct hmm__batch *b)
 	return first;
 }
 
-/* Dirty pages that are not mapped any more: those in the laundry are waited for by claim(), those that a store refused
- * sit on the available list and are tried once more. */
-static int write_refused(struct hmm_region *region, uint64_t page, uint64_t end)
-{
-	int first = 0;
-
-	for (; (page = hmm__page_next_touched(region, page)) < end; page++) {
-		uint64_t w = atomic_load(&region->words[page]);
-		int r;
-
-		if (hmm__word_state(w) != HMM__AVAILABLE || !(w & HMM__DIRTY))
-			continue;
-		r = hmm__page_ensure(region, page, HMM_ACCESS_PIN, false);
-		first = first ? first : r;
-	}
-	return first;
-}
-
 int hmm__sync_pages(struct hmm_region *region, uint64_t page, uint64_t npages)
 {
 	struct hmm_space *space = region->space;
@@ -182,7 +184,6 @@ int hmm__sync_pages(struct hmm_region *region, uint64_t page, uint64_t npages)
 
 	if (!(region->flags & HMM_REGION_SHARED))
 		return 0;
-	first = write_refused(region, page, end);
 	while (!b) {
 		hmm__lock(&space->lock);
 		b = hmm__batch_get(space);
@@ -193,7 +194,8 @@ int hmm__sync_pages(struct hmm_region *region, uint64_t page, uint64_t npages)
 	while (page < end) {
 		unsigned claimed;
 
-		claim(region, b, &page, end);
+		r = claim(region, b, &page, end);
+		first = first ? first : r;
 		claimed = b->n;
 		if (!claimed)
 			continue;

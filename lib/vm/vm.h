@@ -119,6 +119,7 @@ struct hmm_region {
 	uint64_t ntouched_words;       /* (i) */
 	struct hmm__lock lock;         /* calls that change the range as a whole */
 	_Atomic uint64_t mapped_pages; /* (a) not yet unmapped */
+	uint64_t refused;              /* (s) pages on the available list that its own store refused */
 	struct hmm__interval *read_only; /* (r) pages that may not be written */
 	_Atomic uint32_t no_grant;     /* (a) frames can't be granted: HMM__NO_GRANT_... */
 	_Atomic uint32_t advice;       /* (a) HMM_ADVISE_NORMAL, _RANDOM or _SEQUENTIAL */
@@ -157,6 +158,7 @@ struct hmm_space {
 	uint64_t peak_held;          /* (s) */
 	uint64_t free_slots;         /* (s) frames in free populated slots */
 	uint64_t held_back;          /* (s) frames pinned or locked */
+	uint32_t largest;            /* (s) frames of the largest page size in use */
 	uint64_t reserve;            /* (s) frames that loads leave: to copy dirty pages out where they can't be granted */
 	uint32_t capacity;           /* (i) most frames */
 	struct hmm__frame *frames;   /* (s) by number */
@@ -165,7 +167,7 @@ struct hmm_space {
 	uint32_t available_first, available_last; /* (s) oldest first */
 	uint64_t available;          /* (s) frames */
 	uint64_t laundry;            /* (s) frames */
-	uint64_t refused;            /* (s) pages on the available list that their store refused */
+	uint64_t refused_swap;       /* (s) pages on the available list that the swap store refused */
 	_Atomic int refused_error;   /* why, the last time */
 	uint64_t resident;           /* (s) frames mapped or being loaded */
 	_Atomic uint64_t dirty;      /* (a) frames */
@@ -272,6 +274,7 @@ bool hmm__regions_take_locked(struct hmm_region *region, uint8_t **from, uint8_t
 bool hmm__regions_take(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length);
 struct hmm_region *hmm__region_get(uintptr_t address); /* a reference, or NULL */
 uint64_t hmm__region_end(struct hmm_region *region, uint64_t page); /* first page behind it that is unmapped */
+bool hmm__region_hold_inside(struct hmm_region *region); /* for who holds up a fork already */
 bool hmm__region_hold(struct hmm_region *region);      /* false: dying */
 void hmm__region_put(struct hmm_region *region);
 void hmm__region_drain(struct hmm_region *region);     /* wait until the caller's is the only reference left */
