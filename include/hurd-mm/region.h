@@ -14,7 +14,8 @@ enum hmm_region_flags {
 	HMM_REGION_SHARED = 1 << 0,       /* writes go to the store (on sync, unmap, eviction); else they stay private */
 	HMM_REGION_READ_ONLY = 1 << 1,    /* writes get SIGSEGV, until hmm_region_protect() allows them */
 	HMM_REGION_FIXED = 1 << 2,        /* exactly at `address`, or -EEXIST */
-	HMM_REGION_COPY_ON_FORK = 1 << 3, /* a forked child gets its own copy; else the range is absent there */
+	HMM_REGION_COPY_ON_FORK = 1 << 3, /* a forked child gets its own copy; else the range is absent there.  Not with
+	                                     SHARED: the child would write the parent's pages over the store */
 	HMM_REGION_LOCKED = 1 << 4,       /* as hmm_region_lock() on all of it */
 	HMM_REGION_NO_READ_AHEAD = 1 << 5 /* never load more than was asked for */
 };
@@ -33,8 +34,8 @@ struct hmm_region_options {
  * from `offset` on; private unless HMM_REGION_SHARED.  offset and length: bytes, multiples of the page size.
  * opts: borrowed, NULL for defaults.  The region keeps its own reference to the store.
  *
- * Returns 0; -EINVAL (misaligned, length 0, unknown flags, page size too large or more than an eighth of the
- * budget); -EEXIST (fixed address taken); -EBADF (shared, and the store can't be written); -ENOMEM; -EPERM or -ENOTSUP (the
+ * Returns 0; -EINVAL (misaligned, length 0, unknown flags or flags that exclude each other, page size too large or more
+ * than an eighth of the budget); -EEXIST (fixed address taken); -EBADF (shared, and the store can't be written); -ENOMEM; -EPERM or -ENOTSUP (the
  * delivery can't be had: hmm_probe() names what is missing); -E2BIG.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t offset,
@@ -66,17 +67,21 @@ enum hmm_advice {
 	HMM_ADVISE_NORMAL = 0,     /* undo RANDOM and SEQUENTIAL */
 	HMM_ADVISE_RANDOM = 1,     /* no read-ahead */
 	HMM_ADVISE_SEQUENTIAL = 2, /* read ahead from the first fault on; pages passed are cold */
-	HMM_ADVISE_WILLNEED = 3,   /* load now, as far as frames are free without evicting what is in use */
-	HMM_ADVISE_DONTNEED = 4,   /* drop unsaved at once: anonymous pages read zeros, others their store */
-	HMM_ADVISE_FREE = 5,       /* the same, lazily: kept until their frame is needed or they are written again */
+	HMM_ADVISE_WILLNEED = 3,   /* load now, as far as frames are free without evicting what is in use; a page that
+	                              could not be read before is tried again by its next access, whatever is free */
+	HMM_ADVISE_DONTNEED = 4,   /* drop unsaved at once: anonymous pages read zeros, private ones their file.  Pages of
+	                              a shared region are written first, as with madvise(2): others see its store */
+	HMM_ADVISE_FREE = 5,       /* the same, lazily: kept until their frame is needed or they are written again;
+	                              -EINVAL on a shared region */
 	HMM_ADVISE_COLD = 6,       /* next victims */
 	HMM_ADVISE_PAGEOUT = 7     /* evict now */
 };
 
 /*
  * Say something about a range.  RANDOM, SEQUENTIAL and NORMAL hold for the whole region.  Returns 0; -EINVAL;
- * -ENOMEM (outside the region); -EBUSY (DONTNEED: pages are pinned or locked; nothing was dropped); -EIO (WILLNEED, PAGEOUT: a
- * store failed; the rest was done).
+ * -ENOMEM (outside the region); -EBUSY (DONTNEED: pages are pinned or locked, and nothing was dropped, unless they
+ * became so meanwhile or the kernel holds them: then the others were); -EIO and the like (WILLNEED, PAGEOUT, and DONTNEED
+ * on a shared region: a store failed; the rest was done).
  */
 HMM_API HMM_MUST_CHECK int hmm_region_advise(struct hmm_region *region, void *address, size_t length,
                                              enum hmm_advice advice);
@@ -104,7 +109,7 @@ HMM_API HMM_MUST_CHECK int hmm_region_unlock(struct hmm_region *region, void *ad
 
 /*
  * Make a range resident and hold it, to hand it to a system call or a device.  write: it will be written (the pages are
- * dirty from now on, and stay writable).  Nests up to 1000 deep; each pin needs its unpin with the same range.  Under inline delivery
+ * dirty from now on, and stay writable; -EACCES where the range is read-only).  Nests up to 1000 deep; each pin needs its unpin with the same range.  Under inline delivery
  * this is the way to pass a region's memory to a system call.  Errors as hmm_region_lock(), and -EOVERFLOW.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_pin(struct hmm_region *region, void *address, size_t length, int write);

@@ -91,7 +91,8 @@ HMM_API void hmm_space_destroy(struct hmm_space *space);
 /*
  * Change the budget.  Shrinking evicts at once; if not all can go (pinned, locked, stores that fail) the budget
  * becomes what could be reached, *ret_frames says how many that is, and -EAGAIN is returned.  Pages that were asked
- * for meanwhile fit in the new budget.  ret_frames may be NULL.  -EINVAL: below HMM_FRAMES_MIN, above max_frames.
+ * for meanwhile fit in the new budget.  ret_frames may be NULL.  -EINVAL: below HMM_FRAMES_MIN or four of the largest
+ * pages in use, above max_frames.
  */
 HMM_API HMM_MUST_CHECK int hmm_space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames);
 
