@@ -356,7 +356,7 @@ static int local_protect(void *backend, void *base, size_t length, int prot)
 	return hmm__sys_mprotect(base, length, prot);
 }
 
-static int local_wake(void *backend, void *base, size_t length)
+int hmm__local_wake(void *backend, void *base, size_t length)
 {
 	struct hmm__local *local = backend;
 	int r;
@@ -446,7 +446,7 @@ static const struct hmm_backend_ops local_ops = {
 	.unmap = hmm__local_unmap,
 	.write_protect = hmm__local_write_protect,
 	.harvest = hmm__local_harvest,
-	.wake = local_wake,
+	.wake = hmm__local_wake,
 	.poison = local_poison,
 };
 

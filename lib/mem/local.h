@@ -43,6 +43,8 @@ struct hmm__local {
 	struct hmm__local_range *spare[2];
 };
 
+/* local.c: wake accessors that wait in the kernel */
+int hmm__local_wake(void *backend, void *base, size_t length);
 /* local.c: the application unmapped this range itself */
 void hmm__local_forget(struct hmm__local *local, void *start, size_t length);
 

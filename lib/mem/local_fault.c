@@ -190,7 +190,7 @@ static void handle_pagefault(struct hmm__local *local, const struct uffd_msg *ms
 
 		hmm__sys_tgsigqueue((pid_t)msg->arg.pagefault.feat.ptid, SIGBUS, &si);
 	}
-	hmm__sys_uffd_wake(local->uffd, (void *)address, page);
+	hmm__local_wake(local, (void *)address, page);
 }
 
 static void unmapped(struct hmm__local *local, uint64_t start, uint64_t length)

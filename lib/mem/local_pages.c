@@ -122,7 +122,7 @@ static int grant_protected(struct hmm__local *local, struct hmm_map *m)
 		m->dirtied = !XXH128_isEqual(before, XXH3_128bits(m->address, m->length));
 	/* accessors that wait in the kernel are woken after the protection is in place */
 	if (m->flags & HMM_MAP_WAKE)
-		hmm__sys_uffd_wake(local->uffd, m->address, m->done);
+		hmm__local_wake(local, m->address, m->done);
 	return r;
 }
 
