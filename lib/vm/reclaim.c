@@ -78,29 +78,43 @@ static void collect_refused(struct hmm_space *space, struct hmm__batch *b)
 	}
 }
 
-/* Under the lock: victims become EVICTING. */
-static void collect_victims(struct hmm_space *space, struct hmm__batch *b, uint32_t want)
+/* Under the lock: a victim becomes EVICTING, or is refused (R1).  Returns its frames, 0 if it was not taken. */
+static uint32_t take_victim(struct hmm_space *space, struct hmm__batch *b, uint32_t number)
 {
-	uint32_t n = hmm__policy_choose(space->policy, HMM__MIN(want, HMM__BATCH_MAX), b->victims, 4 * want + 64);
+	struct hmm__frame *f = &space->frames[number];
+	hmm__word *word = &f->region->words[f->page];
+	uint64_t w = atomic_load(word);
 
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t number = b->victims[i];
-		struct hmm__frame *f = &space->frames[number];
-		hmm__word *word = &f->region->words[f->page];
-		uint64_t w = atomic_load(word);
+	f->proposed = 1;
+	if (hmm__word_state(w) == HMM__AVAILABLE || hmm__word_state(w) == HMM__LAUNDRY)
+		return 0; /* evicted by a call before the policy named it: the verdict comes when it is trimmed */
+	if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w) || (w & HMM__WRITEBACK) ||
+	    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__EVICTING))) {
+		hmm__frame_stays(space, number, hmm__word_held(w) ? HMM_REJECT_PINNED : HMM_REJECT_BUSY);
+		return 0;
+	}
+	assert(hmm__word_frame(w) == number);
+	b->items[b->n++] = (struct hmm__item){ .region = f->region, .page = f->page, .word = w, .frame = number };
+	return f->region->weight;
+}
 
-		f->proposed = 1;
-		if (hmm__word_state(w) == HMM__AVAILABLE || hmm__word_state(w) == HMM__LAUNDRY)
-			continue; /* evicted by a call before the policy named it: the verdict comes when it is trimmed */
-		if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w) || (w & HMM__WRITEBACK) ||
-		    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__EVICTING))) {
-			hmm__frame_stays(space, number, hmm__word_held(w) ? HMM_REJECT_PINNED : HMM_REJECT_BUSY);
-			continue;
-		}
-		assert(hmm__word_frame(w) == number);
-		b->items[b->n++] = (struct hmm__item){
-			.region = f->region, .page = f->page, .word = w, .frame = number,
-		};
+/*
+ * Under the lock: victims for about so many frames.  The policy counts pages: while there are large ones it is asked
+ * for one at a time.
+ */
+static void collect_victims(struct hmm_space *space, struct hmm__batch *b, uint32_t frames)
+{
+	bool mixed = space->largest > 1;
+	uint32_t taken = 0, n;
+
+	for (uint32_t asked = 0; taken < frames && asked < HMM__BATCH_MAX; asked += n) {
+		uint32_t want = mixed ? 1 : HMM__MIN(frames, HMM__BATCH_MAX);
+
+		n = hmm__policy_choose(space->policy, want, b->victims, 4 * want + 64);
+		for (uint32_t i = 0; i < n; i++)
+			taken += take_victim(space, b, b->victims[i]);
+		if (!mixed || !n)
+			break;
 	}
 }
 
