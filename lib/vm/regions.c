@@ -5,7 +5,8 @@
  * One table for the process, sorted by address, read without a lock by every fault:
  *
  * T1  Writers hold hmm__spaces_lock and make the sequence odd while they change the table.
- * T2  A reader looks up, takes a reference, and checks that the sequence has not moved; if it has, the reference may
+ * T2  A reader looks up (by acquiring loads, so that the second look at the sequence comes last), takes a reference, and
+ *     checks that the sequence has not moved; if it has, the reference may
  *     be to a region that is going or gone, and is given back.  This is safe because the memory of regions is
  *     only ever reused for regions (hmm__region_new).
  * T3  A region that is dying accepts no new users; hmm__region_drain() waits for those it has.
@@ -56,7 +57,7 @@ static size_t find(uintptr_t address, size_t n)
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (atomic_load_explicit(&table[mid].to, memory_order_relaxed) <= address)
+		if (atomic_load_explicit(&table[mid].to, memory_order_acquire) <= address)
 			low = mid + 1;
 		else
 			high = mid;
@@ -200,11 +201,11 @@ bool hmm__region_hold(struct hmm_region *region)
 
 static struct hmm_region *lookup(uintptr_t address)
 {
-	size_t n = atomic_load_explicit(&entries, memory_order_relaxed), i = find(address, n);
+	size_t n = atomic_load_explicit(&entries, memory_order_acquire), i = find(address, n);
 
-	if (i == n || address < atomic_load_explicit(&table[i].from, memory_order_relaxed))
+	if (i == n || address < atomic_load_explicit(&table[i].from, memory_order_acquire))
 		return NULL;
-	return atomic_load_explicit(&table[i].region, memory_order_relaxed);
+	return atomic_load_explicit(&table[i].region, memory_order_acquire);
 }
 
 /* The end of the piece of the region that address lies in; address itself if it lies in a hole. */
@@ -212,13 +213,12 @@ static uintptr_t piece_end(struct hmm_region *region, uintptr_t address)
 {
 	for (;;) {
 		uint32_t seq = atomic_load(&sequence);
-		size_t n = atomic_load_explicit(&entries, memory_order_relaxed), i = find(address, n);
+		size_t n = atomic_load_explicit(&entries, memory_order_acquire), i = find(address, n);
 		uintptr_t end = address;
 
-		if (i < n && atomic_load_explicit(&table[i].from, memory_order_relaxed) <= address &&
-		    atomic_load_explicit(&table[i].region, memory_order_relaxed) == region)
-			end = atomic_load_explicit(&table[i].to, memory_order_relaxed);
-		atomic_thread_fence(memory_order_acquire);
+		if (i < n && atomic_load_explicit(&table[i].from, memory_order_acquire) <= address &&
+		    atomic_load_explicit(&table[i].region, memory_order_acquire) == region)
+			end = atomic_load_explicit(&table[i].to, memory_order_acquire);
 		if (!(seq & 1) && atomic_load(&sequence) == seq)
 			return end;
 		hmm__cpu_relax();
@@ -229,7 +229,7 @@ uint64_t hmm__region_end(struct hmm_region *region, uint64_t page)
 {
 	uintptr_t end;
 
-	if (HMM__LIKELY(atomic_load_explicit(&region->mapped_pages, memory_order_relaxed) == region->npages))
+	if (HMM__LIKELY(atomic_load_explicit(&region->mapped_pages, memory_order_acquire) == region->npages))
 		return region->npages; /* no holes */
 	end = piece_end(region, (uintptr_t)hmm__page_address(region, page));
 	return (uint64_t)(end - (uintptr_t)region->base) >> region->shift;
@@ -246,7 +246,6 @@ struct hmm_region *hmm__region_get(uintptr_t address)
 			continue;
 		}
 		region = lookup(address);
-		atomic_thread_fence(memory_order_acquire);
 		if (!region) {
 			if (atomic_load(&sequence) == seq)
 				return NULL;
