@@ -7,6 +7,8 @@
 #include "lib/vm/call.h"
 #include "lib/vm/vm.h"
 
+#define PAGE_OUT_TURNS 3u
+
 /* Every resident page of a range, under the lock, in pieces so that it is not held for long. */
 static void hint_pages(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm_hint hint, int64_t value)
 {
@@ -131,16 +133,19 @@ static int drop_now(struct hmm_region *region, uint64_t page, uint64_t npages)
 
 static int page_out(struct hmm_region *region, uint64_t page, uint64_t npages)
 {
-	int64_t r;
+	int64_t r = 0;
 
-	/* what a pager has just mapped may still be in its hands */
-	for (uint64_t p = page; (p = hmm__page_next_touched(region, p)) < page + npages; p++) {
-		uint64_t w = atomic_load(&region->words[p]);
+	/* Again for what stood behind a page that could not be taken, or must be copied where a grant was tried. */
+	for (unsigned turn = 0; turn < PAGE_OUT_TURNS && r >= 0; turn++) {
+		/* what a pager has just mapped may still be in its hands */
+		for (uint64_t p = page; (p = hmm__page_next_touched(region, p)) < page + npages; p++) {
+			uint64_t w = atomic_load(&region->words[p]);
 
-		if (hmm__word_busy(w) || (w & HMM__WRITEBACK))
-			hmm__page_wait(region, &region->words[p], w);
+			if (hmm__word_busy(w) || (w & HMM__WRITEBACK))
+				hmm__page_wait(region, &region->words[p], w);
+		}
+		r = hmm__evict_range(region, page, npages, false);
 	}
-	r = hmm__evict_range(region, page, npages, false);
 
 	hmm__reclaim_window(region->space, (uint64_t)npages * region->weight);
 	return r < 0 ? (int)r : 0;

@@ -196,6 +196,10 @@ START_TEST(fork_while_other_threads_fault)
 	struct world_map m;
 	void *bad;
 
+#ifdef __SANITIZE_ADDRESS__
+	test_skip("a sanitizer whose allocator is safe across fork() in a process of several threads");
+#endif
+
 	if (missing)
 		world_skip(missing);
 	if (WORLD_TSAN)
