@@ -37,6 +37,10 @@ static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t page
 		    hmm__source_of(region, w) == HMM__SOURCE_ZERO ||
 		    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
 			return;
+		if (page >= hmm__region_end(region, page)) { /* unmapped since: whoever does it did not see this claim */
+			hmm__page_leave_absent(region, page, 0, 0);
+			return;
+		}
 		hmm__page_touched(region, page);
 		b->items[b->n++] = (struct hmm__item){ .region = region, .page = page, .word = w,
 			                               .slot = HMM__NO_SLOT, .frame = HMM__NO_FRAME };

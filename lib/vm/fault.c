@@ -35,6 +35,10 @@ static int take(struct want *k, uint64_t w)
 		return hmm__rescue(region, k->page, w, k->access, k->write);
 	if (!hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w & ~HMM__POISONED, HMM__LOADING)))
 		return HMM__AGAIN;
+	if (k->page >= hmm__region_end(region, k->page)) { /* unmapped since the look-up */
+		hmm__page_leave_absent(region, k->page, 0, 0);
+		return -ENOENT;
+	}
 	if (w & HMM__POISONED)
 		region->engine->ops->poison(region->engine->backend, hmm__page_address(region, k->page),
 		                            (size_t)1 << region->shift, 0);

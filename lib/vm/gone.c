@@ -18,7 +18,6 @@ static void cut(struct hmm_region *region, uint8_t *from, uint8_t *to)
 	to = hmm__page_address(region, end);
 	for (; hmm__regions_take(region, &from, to, &length); from += length) {
 		page = (uint64_t)(from - region->base) >> region->shift;
-		atomic_fetch_sub(&region->mapped_pages, length >> region->shift);
 		(void)!hmm__discard(region, page, length >> region->shift, HMM__DISCARD_GONE);
 		hmm__event(region->space, HMM_EVENT_GONE, region, page, length >> region->shift, 0, NULL);
 	}

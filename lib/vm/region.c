@@ -257,7 +257,6 @@ static int discard_pieces(struct hmm_region *region, uint64_t page, uint64_t npa
 		uint64_t at = (uint64_t)(from - region->base) >> region->shift;
 		int r = hmm__discard(region, at, length >> region->shift, HMM__DISCARD_UNMAP);
 
-		atomic_fetch_sub(&region->mapped_pages, length >> region->shift);
 		first = first ? first : r;
 	}
 	return first;

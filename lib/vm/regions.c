@@ -130,6 +130,8 @@ bool hmm__regions_take_locked(struct hmm_region *region, uint8_t **from, uint8_t
 			break;
 		if (atomic_load(&table[i].region) != region)
 			continue; /* a hole of ours, in which others live */
+		/* first: hmm__region_end() looks at the table only when this says that there are holes */
+		atomic_fetch_sub(&region->mapped_pages, (b - a) >> region->shift);
 		cut(i, a, b);
 		*from = (uint8_t *)a;
 		*ret_length = (size_t)(b - a);
