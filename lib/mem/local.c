@@ -15,6 +15,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/util.h"
+#include "lib/mem/fingerprint.h"
 #include "lib/sys/sys.h"
 
 static const uint64_t register_mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP;
@@ -118,6 +119,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	local->config = *config;
 	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
+	hmm__fingerprint_prepare();
 	r = keep_spares(local) ? open_descriptors(local) : -ENOMEM;
 	if (!r) {
 		set_caps(local);

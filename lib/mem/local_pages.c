@@ -15,9 +15,6 @@
  *     (XXH3, 128 bits: equal contents after a write of something else do not happen by chance, and a write of what was
  *     there already needs no write-back.)
  */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "lib/mem/local.h"
 
 #include <errno.h>
@@ -26,6 +23,7 @@
 #include <unistd.h>
 
 #include "lib/base/util.h"
+#include "lib/mem/fingerprint.h"
 #include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
 
@@ -107,11 +105,11 @@ static int protect_span(struct hmm__local *local, void *address, size_t length, 
 static int grant_protected(struct hmm__local *local, struct hmm_map *m)
 {
 	bool single = hmm__application_is_single();
-	XXH128_hash_t before = { 0 };
+	struct hmm__fingerprint before = { 0 };
 	int r, rp;
 
 	if (!single)
-		before = XXH3_128bits(m->slot, m->length);
+		before = hmm__fingerprint_of(m->slot, m->length);
 	r = run(local, STEP_MOVE, m->address, m->slot, m->length, UFFDIO_MOVE_MODE_DONTWAKE, &m->done, PIN_PATIENCE);
 	if (!m->done)
 		return r;
@@ -119,7 +117,7 @@ static int grant_protected(struct hmm__local *local, struct hmm_map *m)
 	if (rp || (!single && m->done < m->length))
 		m->dirtied = 1; /* unprotected, or a part, which is not worth telling apart */
 	else if (!single)
-		m->dirtied = !XXH128_isEqual(before, XXH3_128bits(m->address, m->length));
+		m->dirtied = !hmm__fingerprint_equal(before, hmm__fingerprint_of(m->address, m->length));
 	/* accessors that wait in the kernel are woken after the protection is in place */
 	if (m->flags & HMM_MAP_WAKE)
 		hmm__local_wake(local, m->address, m->done);

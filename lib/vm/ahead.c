@@ -64,9 +64,13 @@ static void unclaim(struct hmm__batch *b, unsigned from)
 static unsigned take_run(struct hmm__pool *pool, struct hmm__item *it, unsigned n)
 {
 	struct hmm_space *space = pool->engine->space;
-	unsigned want = HMM__MIN(n, HMM__GROUP);
+	unsigned want = HMM__MIN(n, HMM__RUN_MAX);
 	uint32_t first = want > 1 ? hmm__slotmap_take_run(&pool->map, HMM__POPULATED, want) : HMM__NO_SLOT;
 
+	if (first == HMM__NO_SLOT && want > HMM__GROUP) {
+		want = HMM__GROUP;
+		first = hmm__slotmap_take_run(&pool->map, HMM__POPULATED, want);
+	}
 	if (first != HMM__NO_SLOT) {
 		hmm__bump(&space->free_slots, -(uint64_t)((uint64_t)want * pool->weight));
 		for (unsigned k = 0; k < want; k++) {
@@ -106,6 +110,15 @@ static unsigned take_empty_run(struct hmm__pool *pool, struct hmm__item *it, uns
 	return want;
 }
 
+/* Pages that item i may take in one run: within the reserve, or one that needs a slot to pass through. */
+static unsigned most(const struct hmm__batch *b, unsigned i, bool grant)
+{
+	const struct hmm_region *region = b->items[i].region;
+	uint64_t left = hmm__frames_free(region->space) - region->space->reserve;
+
+	return grant ? (unsigned)HMM__MIN((uint64_t)(b->n - i), HMM__MAX(left / region->weight, (uint64_t)1)) : 1;
+}
+
 /* Frames and slots for as many items as can be had; the others are let go. */
 static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
 {
@@ -116,7 +129,7 @@ static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
 	while (i < b->n) {
 		if (!grant && (i == COPY_MOST || !hmm__credit_take_load(space, region->weight)))
 			break; /* the frame at the address; its contents pass through a slot */
-		got = take_run(region->pool, &b->items[i], grant ? b->n - i : 1);
+		got = hmm__may_load(space, region->weight) ? take_run(region->pool, &b->items[i], most(b, i, grant)) : 0;
 		if (!got)
 			got = take_empty_run(region->pool, &b->items[i], grant ? b->n - i : 1);
 		if (!got) {
@@ -238,22 +251,24 @@ static void read_all(struct hmm_region *region, struct hmm__batch *b, bool grant
 	HMM__COUNT(space, prefetches, pages);
 }
 
-static void finish(struct hmm_region *region, struct hmm__item *it, const struct hmm__install *in, bool grant,
-                   bool done)
+/* Of n pages from `it` on, in->done are mapped. */
+static void finish(struct hmm_region *region, struct hmm__item *it, unsigned n, const struct hmm__install *in)
 {
 	struct hmm_space *space = region->space;
 
-	if (!done) {
-		undo(region, it, grant, true);
-		return;
-	}
+	for (unsigned k = in->done; k < n; k++)
+		undo(region, &it[k], in->grant, true);
 	hmm__lock(&space->lock);
-	if (grant)
-		hmm__slotmap_put(&region->pool->map, HMM__EMPTY, it->slot);
-	else
-		hmm__slot_put_populated(region->pool, it->slot);
+	for (unsigned k = 0; k < in->done; k++) {
+		if (in->grant)
+			hmm__slotmap_put(&region->pool->map, HMM__EMPTY, it[k].slot);
+		else
+			hmm__slot_put_populated(region->pool, it[k].slot);
+	}
 	hmm__unlock(&space->lock);
-	hmm__page_leave_mapped(region, it->page, it->frame, in->dirtied ? HMM__DIRTY : it->asked ? 0 : HMM__AHEAD);
+	for (unsigned k = 0; k < in->done; k++)
+		hmm__page_leave_mapped(region, it[k].page, it[k].frame,
+		                       in->dirtied ? HMM__DIRTY : it[k].asked ? 0 : HMM__AHEAD);
 }
 
 static int64_t map_all(struct hmm_region *region, struct hmm__batch *b, bool grant)
@@ -272,8 +287,7 @@ static int64_t map_all(struct hmm_region *region, struct hmm__batch *b, bool gra
 		in.npages = n;
 		in.slot = hmm__slot_address(region->pool, it->slot);
 		hmm__install(&in);
-		for (unsigned k = 0; k < n; k++)
-			finish(region, &it[k], &in, grant, k < in.done);
+		finish(region, it, n, &in);
 		total += in.done;
 	}
 	return total;

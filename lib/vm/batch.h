@@ -13,6 +13,7 @@
 enum hmm__fate {
 	HMM__FATE_DROP,    /* clean, contents not kept */
 	HMM__FATE_KEEP,    /* clean, contents kept for a rescue */
+	HMM__FATE_GIVE,    /* clean, contents not kept, but its frame: to the window, whose slot is free then */
 	HMM__FATE_SAVE,    /* dirty: to its store */
 	HMM__FATE_DISCARD, /* garbage, says the application */
 	HMM__FATE_RETURN,  /* could not be taken: back to MAPPED */

@@ -45,9 +45,10 @@ void hmm__batch_sort(struct hmm__batch *b)
 	}
 }
 
+/* Does it go to a slot of the window? */
 static bool keeps(const struct hmm__item *it)
 {
-	return it->fate == HMM__FATE_KEEP || it->fate == HMM__FATE_SAVE;
+	return it->fate == HMM__FATE_KEEP || it->fate == HMM__FATE_SAVE || it->fate == HMM__FATE_GIVE;
 }
 
 /* Items i .. i + n - 1 are neighbours in one region with one fate. */
@@ -55,7 +56,7 @@ static unsigned run_length(const struct hmm__batch *b, unsigned i)
 {
 	unsigned n = 1;
 
-	while (i + n < b->n && n < HMM__GROUP && b->items[i + n].region == b->items[i].region &&
+	while (i + n < b->n && n < HMM__RUN_MAX && b->items[i + n].region == b->items[i].region &&
 	       b->items[i + n].page == b->items[i].page + n && b->items[i + n].fate == b->items[i].fate)
 		n++;
 	return n;
@@ -92,23 +93,29 @@ static void choose_fates(struct hmm__batch *b, bool keep)
 		else
 			it->fate = keep ? HMM__FATE_KEEP : HMM__FATE_DROP;
 	}
-	/* Long clean runs and large pages are granted, kept or not: the price is the same. */
+	/* Long clean runs and large pages are granted, which is cheaper; the next to be read finds frames that are warm. */
 	for (unsigned i = 0, n; i < b->n; i += n) {
 		struct hmm__item *it = &b->items[i];
 
 		n = run_length(b, i);
 		if (it->fate == HMM__FATE_DROP && hmm__can_grant(it->region) && n * it->region->weight >= GRANT_RUN) {
 			for (unsigned k = 0; k < n; k++)
-				b->items[i + k].fate = HMM__FATE_KEEP;
+				b->items[i + k].fate = HMM__FATE_GIVE;
 		}
 	}
 }
 
 /* Under the space's lock.  Empty slots for a run that is granted; adjacent if possible. */
-static bool slots_for_grant(struct hmm__item *it, unsigned n)
+static void slots_for_grant(struct hmm__item *it, unsigned n)
 {
 	struct hmm__pool *pool = it->region->pool;
 	uint32_t first = n > 1 ? hmm__slotmap_take_run(&pool->map, HMM__EMPTY, n) : HMM__NO_SLOT;
+
+	if (first == HMM__NO_SLOT && n > HMM__GROUP) {
+		slots_for_grant(it, HMM__GROUP);
+		slots_for_grant(it + HMM__GROUP, n - HMM__GROUP);
+		return;
+	}
 
 	for (unsigned k = 0; k < n; k++) {
 		it[k].slot = first != HMM__NO_SLOT ? first + k : hmm__slotmap_take(&pool->map, HMM__EMPTY);
@@ -116,7 +123,6 @@ static bool slots_for_grant(struct hmm__item *it, unsigned n)
 		it[k].grant = 1;
 		it[k].run = first != HMM__NO_SLOT ? (k ? 0 : (uint16_t)n) : 1;
 	}
-	return true;
 }
 
 /* Under the space's lock.  Populated slots for what is copied; without one a clean page is dropped, a dirty one stays. */
@@ -131,6 +137,12 @@ static void slots_for_copy(struct hmm__item *it, unsigned n)
 	}
 }
 
+static void drop_instead(struct hmm__item *it, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++)
+		it[k].fate = HMM__FATE_DROP;
+}
+
 static void take_slots(struct hmm_space *space, struct hmm__batch *b)
 {
 	hmm__lock(&space->lock);
@@ -143,6 +155,8 @@ static void take_slots(struct hmm_space *space, struct hmm__batch *b)
 		if (hmm__can_grant(it->region) &&
 		    (it->fate == HMM__FATE_SAVE || n * it->region->weight >= GRANT_RUN))
 			slots_for_grant(it, n);
+		else if (it->fate == HMM__FATE_GIVE) /* grants have been ruled out since */
+			drop_instead(it, n);
 		else
 			slots_for_copy(it, n);
 	}
@@ -299,8 +313,11 @@ static void find_zeros(struct hmm__batch *b)
 static void gone(struct hmm_space *space, struct hmm__item *it, uint64_t clear)
 {
 	space->resident -= it->region->weight;
-	hmm__credit_put(space, it->region->weight);
-	if (it->fate == HMM__FATE_DROP)
+	if (it->fate == HMM__FATE_GIVE)
+		hmm__slot_put_populated(it->region->pool, it->slot);
+	else
+		hmm__credit_put(space, it->region->weight);
+	if (it->fate == HMM__FATE_DROP || it->fate == HMM__FATE_GIVE)
 		hmm__policy_evicted(space->policy, it->frame, hmm__page_id(it->region, it->page));
 	else
 		hmm__policy_removed(space->policy, it->frame, hmm__page_id(it->region, it->page),
@@ -362,6 +379,7 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 			gone(space, it, HMM__STORED);
 			break;
 		case HMM__FATE_DROP:
+		case HMM__FATE_GIVE:
 			freed += it->region->weight;
 			evicted++;
 			gone(space, it, 0);

@@ -284,6 +284,7 @@ static void fix_space(struct hmm_space *space)
 	fix_regions(space, r);
 	if (space->reclaimer_runs)
 		(void)!hmm__reclaimer_start(space);
+	hmm__assist_reset(space);
 }
 
 static void child(void)

@@ -125,16 +125,16 @@ bool hmm__credit_take(struct hmm_space *space, uint64_t n)
 /*
  * A dirty page that can't be granted needs a slot with a frame behind it to be written from, and if its store refuses
  * it, a frame at its address to come back.  If loads took the last frames no dirty page could ever be evicted again, so
- * they leave two pages' worth, slots leave one, and a rescue may take all.
+ * they leave two pages' worth, be it in credits or behind free slots, slots leave one, and a rescue may take all.
  */
-static bool take_leaving(struct hmm_space *space, uint64_t n, uint64_t leave)
+bool hmm__may_load(const struct hmm_space *space, uint64_t n)
 {
-	return space->held + n + leave <= space->budget && hmm__credit_take(space, n);
+	return hmm__frames_free(space) >= n + space->reserve;
 }
 
 bool hmm__credit_take_load(struct hmm_space *space, uint64_t n)
 {
-	return take_leaving(space, n, space->free_slots >= space->reserve ? 0 : space->reserve);
+	return hmm__may_load(space, n) && hmm__credit_take(space, n);
 }
 
 void hmm__reserve(struct hmm_space *space, uint64_t n)
@@ -230,7 +230,8 @@ static uint32_t make_populated(struct hmm__pool *pool)
 
 	hmm__lock(&space->lock);
 	slot = hmm__slot_take_populated(pool);
-	if (slot != HMM__NO_SLOT || !take_leaving(space, pool->weight, space->reserve / 2)) {
+	if (slot != HMM__NO_SLOT || space->held + pool->weight + space->reserve / 2 > space->budget ||
+	    !hmm__credit_take(space, pool->weight)) {
 		hmm__unlock(&space->lock);
 		return slot;
 	}

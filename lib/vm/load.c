@@ -52,7 +52,7 @@ static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access 
 	bool ok;
 
 	hmm__lock(&space->lock);
-	f->slot = want_grant ? hmm__slot_take_populated(region->pool) : HMM__NO_SLOT;
+	f->slot = want_grant && hmm__may_load(space, region->weight) ? hmm__slot_take_populated(region->pool) : HMM__NO_SLOT;
 	f->grant = f->slot != HMM__NO_SLOT;
 	ok = f->grant || hmm__credit_take_load(space, region->weight);
 	if (ok) {
@@ -215,11 +215,11 @@ static int load_stream(struct hmm_region *region, uint64_t page, enum hmm_access
 	int64_t n = 0;
 	int r = 0;
 
-	if (ahead->nbehind)
-		hmm__evict_range(region, ahead->behind, ahead->nbehind, false);
 	if (!write && hmm__can_grant(region))
-		n = hmm__load_run(region, page, ahead->pages + 1, true);
+		n = (int64_t)hmm__assist_run(region, page, ahead->pages, ahead->behind);
 	if (!n) {
+		if (ahead->behind)
+			hmm__evict_range(region, page - ahead->behind, ahead->behind, false);
 		r = load_one(region, page, access, write);
 		n = r ? 0 : 1 + hmm__load_run(region, page + 1, ahead->pages, false);
 	}

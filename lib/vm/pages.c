@@ -7,6 +7,8 @@
 #include "lib/base/futex.h"
 #include "lib/vm/vm.h"
 
+#define LOOKS 1000u /* some 50 us */
+
 /* The half of the word that state and flags are in: what the kernel compares. */
 static _Atomic uint32_t *futex_of(hmm__word *word)
 {
@@ -18,8 +20,21 @@ static _Atomic uint32_t *futex_of(hmm__word *word)
 	return (_Atomic uint32_t *)half;
 }
 
+/* A load from a cache takes less time than being woken: has the word changed after a moment? */
+static bool soon(hmm__word *word, uint64_t seen)
+{
+	for (unsigned i = 0; i < LOOKS; i++) {
+		if (atomic_load_explicit(word, memory_order_relaxed) != seen)
+			return true;
+		hmm__cpu_relax();
+	}
+	return false;
+}
+
 void hmm__page_wait(struct hmm_region *region, hmm__word *word, uint64_t seen)
 {
+	if (region->space->assist.runs && hmm__word_state(seen) == HMM__LOADING && soon(word, seen))
+		return;
 	if (!(seen & HMM__WAITERS) && !hmm__word_cas(word, &seen, seen | HMM__WAITERS))
 		return;
 	HMM__COUNT(region->space, waits, 1);

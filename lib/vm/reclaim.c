@@ -139,8 +139,7 @@ static int64_t pass(struct hmm_space *space, struct hmm__batch *b, uint64_t want
 	freed += r > 0 ? (uint64_t)r : 0;
 
 	hmm__lock(&space->lock);
-	if (freed < want)
-		freed += trim(space, want - freed, goal);
+	freed += trim(space, UINT64_MAX, goal); /* what was written is not kept for longer than the goal allows */
 	/* Frames are needed more than rescues are. */
 	if (hmm__frames_free(space) < want)
 		freed += trim(space, want - hmm__frames_free(space), 0);
@@ -271,7 +270,7 @@ void hmm__reclaim_window(struct hmm_space *space, uint64_t n)
 int64_t hmm__evict_range(struct hmm_region *region, uint64_t page, uint64_t npages, bool keep)
 {
 	struct hmm_space *space = region->space;
-	uint64_t end = page + npages;
+	uint64_t end = page + npages, trimmed;
 	int64_t total = 0;
 	struct hmm__batch *b;
 
@@ -307,7 +306,10 @@ int64_t hmm__evict_range(struct hmm_region *region, uint64_t page, uint64_t npag
 			total += r;
 	}
 	hmm__lock(&space->lock);
+	trimmed = trim(space, UINT64_MAX, hmm__keep_goal(space));
 	hmm__batch_put(space, b);
 	hmm__unlock(&space->lock);
+	if (trimmed)
+		hmm__frames_changed(space);
 	return total;
 }

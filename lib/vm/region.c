@@ -170,6 +170,9 @@ static int map_region(struct hmm_region *region, const struct hmm_region_options
 		r = hmm__pool_open(region->engine, region->shift, &region->pool);
 	if (!r && region->slots)
 		r = hmm__swap_ready(space);
+	/* After a fork its frames are shared, and can't be granted: dirty ones are copied, and that takes a frame. */
+	if (!r && region->flags & HMM_REGION_COPY_ON_FORK)
+		hmm__reserve(space, region->weight);
 	if (!r)
 		r = region->engine->ops->attach(region->engine->backend, o->address, region->length, region->shift, prot,
 		                                flags, &base);

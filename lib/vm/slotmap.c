@@ -21,6 +21,7 @@ static uint64_t *set_init(struct hmm__slotset *set, uint64_t *memory, uint32_t n
 	set->some = set->bits + ngroups;
 	set->whole = set->some + (ngroups + 63) / 64;
 	set->hint = 0;
+	set->recent = 0;
 	set->count = 0;
 	return set->whole + (ngroups + 63) / 64;
 }
@@ -33,8 +34,10 @@ static void set_add(struct hmm__slotset *set, uint32_t slot)
 	assert(!(set->bits[group] & (UINT64_C(1) << (slot % HMM__GROUP))));
 	set->bits[group] |= UINT64_C(1) << (slot % HMM__GROUP);
 	set->some[group / 64] |= bit;
-	if (set->bits[group] == UINT64_MAX)
+	if (set->bits[group] == UINT64_MAX) {
 		set->whole[group / 64] |= bit;
+		set->recent = group;
+	}
 	set->count++;
 }
 
@@ -138,19 +141,40 @@ uint32_t hmm__slotmap_take(struct hmm__slotmap *map, int kind)
 	return slot;
 }
 
+/* The first of n adjacent whole groups, of those that became whole last if they will do; -1 if there are none. */
+static int64_t find_whole(struct hmm__slotset *set, uint32_t nwords, uint32_t n)
+{
+	uint32_t recent = set->recent / 64, at = set->recent % 64;
+
+	for (uint32_t i = 0; i < nwords; i++) {
+		uint32_t w = recent + i < nwords ? recent + i : recent + i - nwords;
+		uint64_t bits = set->whole[w];
+
+		for (uint32_t k = 1; k < n; k++)
+			bits &= set->whole[w] >> k;
+		if (i == 0 && at + 1 >= n && bits >> (at + 1 - n) & 1)
+			return (int64_t)w * 64 + at + 1 - n;
+		if (bits)
+			return (int64_t)w * 64 + __builtin_ctzll(bits);
+	}
+	return -1;
+}
+
 uint32_t hmm__slotmap_take_run(struct hmm__slotmap *map, int kind, uint32_t n)
 {
 	struct hmm__slotset *set = &map->set[kind];
-	int64_t group;
+	uint32_t groups = (n + HMM__GROUP - 1) / HMM__GROUP;
+	int64_t first;
 
-	assert(n > 0 && n <= HMM__GROUP);
-	if (set->count < HMM__GROUP)
+	assert(n > 0 && n <= HMM__RUN_MAX);
+	if (set->count < groups * HMM__GROUP)
 		return HMM__NO_SLOT;
-	group = find_group(set, summary_words(map), set->whole, NULL);
-	if (group < 0)
+	first = find_whole(set, summary_words(map), groups);
+	if (first < 0)
 		return HMM__NO_SLOT;
-	set_remove(set, (uint32_t)group * HMM__GROUP, n);
-	return (uint32_t)group * HMM__GROUP;
+	for (uint32_t i = 0; i < groups; i++)
+		set_remove(set, ((uint32_t)first + i) * HMM__GROUP, HMM__MIN(n - i * HMM__GROUP, HMM__GROUP));
+	return (uint32_t)first * HMM__GROUP;
 }
 
 void hmm__slotmap_put(struct hmm__slotmap *map, int kind, uint32_t slot)

@@ -15,11 +15,13 @@
 
 #define HMM__NO_SLOT UINT32_MAX
 #define HMM__GROUP 64u
+#define HMM__RUN_MAX 256u
 
 struct hmm__slotset {
 	uint64_t *bits;  /* a set bit: free */
 	uint64_t *some;  /* a bit a group: has a free slot */
 	uint64_t *whole; /* a bit a group: all free */
+	uint32_t recent;   /* the group that became whole last: its frames are in the CPU's caches */
 	uint32_t hint;   /* word of `some` to look at first */
 	uint32_t count;  /* free slots */
 };
@@ -40,7 +42,7 @@ void hmm__slotmap_empty(struct hmm__slotmap *map); /* all free and empty again *
 
 /* Take one; HMM__NO_SLOT if there is none. */
 uint32_t hmm__slotmap_take(struct hmm__slotmap *map, int kind);
-/* Take n <= 64 adjacent ones of an otherwise whole group; HMM__NO_SLOT if no group is whole. */
+/* Take n <= HMM__RUN_MAX adjacent ones of otherwise whole groups; HMM__NO_SLOT if there are no such groups. */
 uint32_t hmm__slotmap_take_run(struct hmm__slotmap *map, int kind, uint32_t n);
 void hmm__slotmap_put(struct hmm__slotmap *map, int kind, uint32_t slot);
 

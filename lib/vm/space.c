@@ -113,6 +113,18 @@ static void unlink_space(struct hmm_space *space)
 	hmm__unlock(&hmm__spaces_lock);
 }
 
+static int start_threads(struct hmm_space *space)
+{
+	int r = hmm__reclaimer_start(space);
+
+	if (r)
+		return r;
+	r = hmm__assist_start(space);
+	if (r)
+		hmm__reclaimer_stop(space);
+	return r;
+}
+
 static int start(struct hmm_space *space)
 {
 	int r = hmm__fork_init();
@@ -123,7 +135,7 @@ static int start(struct hmm_space *space)
 		return r;
 	r = make_policy(space);
 	if (!r) {
-		r = hmm__reclaimer_start(space);
+		r = start_threads(space);
 		if (r)
 			hmm__policy_destroy(space->policy);
 	}
@@ -176,6 +188,7 @@ void hmm_space_destroy(struct hmm_space *space)
 	while (space->regions)
 		hmm_region_abandon(space->regions);
 	hmm__signals_block(&mask);
+	hmm__assist_stop(space);
 	hmm__reclaimer_stop(space);
 	unlink_space(space);
 	for (unsigned i = 0; i < 2; i++)

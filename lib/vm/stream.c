@@ -16,6 +16,7 @@
 
 #define FIRST_WINDOW 4u
 #define GROWTH 4u
+#define CONFIRMED_WINDOW 16u
 #define CONFIRM 2u /* faults in a row before reading ahead */
 
 static uint64_t get(_Atomic uint64_t *x)
@@ -44,12 +45,24 @@ static struct hmm__stream *begin(struct hmm_region *region, uint64_t page)
 	return s;
 }
 
+/*
+ * A stream that reads ahead already is continued also by a fault a little before or behind the expected page: some of what
+ * it asked for could not be had, is still being read, or was there before.  One that has not proved itself must be met
+ * exactly, so random access begins none.
+ */
+static bool continues(struct hmm__stream *s, uint64_t page)
+{
+	uint64_t next = get(&s->next), window = atomic_load_explicit(&s->window, memory_order_relaxed);
+
+	return page == next || (window >= CONFIRMED_WINDOW && page + window >= next && page <= next + window);
+}
+
 static struct hmm__stream *find(struct hmm_region *region, uint64_t page)
 {
 	struct hmm__stream *s = region->streams[hmm__stripe()].stream;
 
 	for (unsigned i = 0; i < HMM__STREAMS; i++) {
-		if (get(&s[i].next) == page)
+		if (continues(&s[i], page))
 			return &s[i];
 	}
 	return NULL;
@@ -70,12 +83,12 @@ static void drop_behind(struct hmm_region *region, struct hmm__stream *s, uint64
 	}
 	/* while frames are free nothing needs to go; a racy look will do */
 	free = hmm__peek(&space->budget) + hmm__peek(&space->free_slots);
-	need = (ahead->pages + 1) * region->weight + atomic_load_explicit(&space->low_water, memory_order_relaxed);
-	if (free >= hmm__peek(&space->held) + need)
+	need = hmm__peek(&space->held) + (ahead->pages + 1) * region->weight +
+	       atomic_load_explicit(&space->high_water, memory_order_relaxed);
+	if (free >= need)
 		return;
-	ahead->nbehind = HMM__MIN(passed, 2 * HMM__MAX(ahead->pages + 1, chunk));
-	ahead->behind = page - ahead->nbehind;
-	set(&s->start, page);
+	need = (need - free + region->weight - 1) / region->weight;
+	ahead->behind = HMM__MIN(passed, HMM__MAX(HMM__ALIGN_UP(need, chunk), ahead->pages + 1));
 }
 
 void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahead *ahead)

@@ -27,6 +27,7 @@
 #include "lib/policy/instance.h"
 #include "lib/store/slots.h"
 #include "lib/vm/intervals.h"
+#include "lib/vm/assist.h"
 #include "lib/vm/page.h"
 #include "lib/vm/slotmap.h"
 
@@ -214,6 +215,8 @@ struct hmm_space {
 	_Atomic uint32_t stop;
 	_Atomic int64_t pressure;    /* frames the supplier wants back */
 
+	struct hmm__assist assist;
+
 	_Atomic uint32_t gate;       /* 1: closed for fork; futex */
 	_Atomic uint32_t inside;     /* background work that the gate must wait for */
 
@@ -320,6 +323,7 @@ uint64_t hmm__frames_free(const struct hmm_space *space); /* could be mapped at 
 uint32_t hmm__frame_take(struct hmm_space *space, struct hmm_region *region, uint64_t page);
 void hmm__frame_put(struct hmm_space *space, uint32_t frame);
 bool hmm__credit_take(struct hmm_space *space, uint64_t n);
+bool hmm__may_load(const struct hmm_space *space, uint64_t n);   /* are there n frames beside the reserve? */
 bool hmm__credit_take_load(struct hmm_space *space, uint64_t n); /* leaves the reserve */
 void hmm__reserve(struct hmm_space *space, uint64_t n);           /* the lock is not held */
 void hmm__credit_put(struct hmm_space *space, uint64_t n);
@@ -394,7 +398,7 @@ void hmm__work(struct hmm_space *space); /* one round of background work */
 struct hmm__ahead {
 	struct hmm__stream *stream; /* NULL: no read-ahead */
 	uint64_t pages;             /* to read beyond the one asked for */
-	uint64_t behind, nbehind;   /* pages to drop behind it */
+	uint64_t behind;            /* pages to drop behind it */
 };
 void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahead *ret_ahead);
 /* n pages from `page` on are there now: the stream's next fault is behind them. */
