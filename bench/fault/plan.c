@@ -162,20 +162,22 @@ static void extras(const struct options *options, struct results *results)
 }
 
 /* The file of all file cases: no name, contents in the page cache and on disk, so that nothing is left to write. */
+/*
+ * Written page by page, as a program writes that keeps its data in pages.  What is written 256 KiB at a time the kernel keeps in
+ * folios of that size, and with ext4 every later write of a page into one walks the blocks of all of it: 3.8 us a write
+ * on Linux 6.18, more than all the rest of it.  Only the library's mixes write to the file.
+ */
 static int make_file(const struct options *options)
 {
-	_Alignas(PAGE_BYTES) static uint8_t pages[64][PAGE_BYTES];
+	_Alignas(PAGE_BYTES) static uint8_t contents[PAGE_BYTES];
 	int fd = open(options->directory, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	uint64_t npages = options->bytes / PAGE_BYTES;
 
 	if (fd < 0)
 		return -errno;
-	for (uint64_t page = 0; page < npages; page += 64) {
-		uint64_t n = npages - page < 64 ? npages - page : 64;
-
-		for (uint64_t i = 0; i < n; i++)
-			content_fill(pages[i], page + i);
-		if (pwrite(fd, pages, n * PAGE_BYTES, (off_t)(page * PAGE_BYTES)) != (ssize_t)(n * PAGE_BYTES)) {
+	for (uint64_t page = 0; page < npages; page++) {
+		content_fill(contents, page);
+		if (pwrite(fd, contents, PAGE_BYTES, (off_t)(page * PAGE_BYTES)) != PAGE_BYTES) {
 			int r = errno ? -errno : -ENOSPC;
 
 			close(fd);

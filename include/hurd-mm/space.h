@@ -128,7 +128,7 @@ struct hmm_stats {
 	uint64_t zero_fills;      /* pages made of zeros, without a store */
 	uint64_t loads;           /* pages read from a store because they were asked for */
 	uint64_t prefetches;      /* pages read ahead, or by WILLNEED */
-	uint64_t prefetch_hits;   /* of those: asked for before they left (seen only where they trap) */
+	uint64_t prefetch_hits;   /* of those read ahead: passed by their stream, which came for more */
 	uint64_t load_errors;     /* pages */
 	uint64_t rescues;         /* pages taken back from the available list or the laundry */
 	uint64_t evictions;       /* pages that gave up their frame or moved to the available list */

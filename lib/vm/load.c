@@ -223,8 +223,8 @@ static int load_stream(struct hmm_region *region, uint64_t page, enum hmm_access
 		r = load_one(region, page, access, write);
 		n = r ? 0 : 1 + hmm__load_run(region, page + 1, ahead->pages, false);
 	}
-	if (!r)
-		hmm__stream_advance(region, ahead->stream, page, (uint64_t)n);
+	if (!r && n > 0)
+		hmm__stream_advance(ahead->stream, page, (uint64_t)n);
 	return r;
 }
 

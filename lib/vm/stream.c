@@ -39,6 +39,7 @@ static struct hmm__stream *begin(struct hmm_region *region, uint64_t page)
 
 	set(&s->next, page + 1);
 	set(&s->start, page);
+	set(&s->ahead, 0);
 	atomic_store_explicit(&s->faults, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->window, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->far, 0, memory_order_relaxed);
@@ -106,6 +107,9 @@ void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahe
 			return;
 		atomic_store_explicit(&s->faults, CONFIRM, memory_order_relaxed);
 	}
+	if (page >= get(&s->next))
+		HMM__COUNT(region->space, prefetch_hits, get(&s->ahead));
+	set(&s->ahead, 0);
 	ahead->stream = s;
 	faults = atomic_load_explicit(&s->faults, memory_order_relaxed);
 	set(&s->next, page + 1);
@@ -122,8 +126,8 @@ void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahe
 	drop_behind(region, s, page, ahead);
 }
 
-void hmm__stream_advance(struct hmm_region *region, struct hmm__stream *s, uint64_t page, uint64_t n)
+void hmm__stream_advance(struct hmm__stream *s, uint64_t page, uint64_t n)
 {
-	(void)region;
 	set(&s->next, page + n);
+	set(&s->ahead, n - 1);
 }

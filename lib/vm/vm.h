@@ -81,7 +81,8 @@ struct hmm__engine {
 /* A run of adjacent accesses. */
 struct hmm__stream {
 	_Atomic uint64_t next;   /* (a) the page whose fault continues it */
-	_Atomic uint64_t start;  /* (a) where it began, or what has been dropped behind it ends */
+	_Atomic uint64_t start;  /* (a) where it began */
+	_Atomic uint64_t ahead;  /* (a) pages read ahead last that it has not passed yet */
 	_Atomic uint32_t faults; /* (a) that continued it */
 	_Atomic uint32_t window; /* (a) pages to read ahead at the next fault */
 	_Atomic uint32_t far;    /* (a) has passed more than a quarter of the budget: drop behind it */
@@ -402,7 +403,7 @@ struct hmm__ahead {
 };
 void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahead *ret_ahead);
 /* n pages from `page` on are there now: the stream's next fault is behind them. */
-void hmm__stream_advance(struct hmm_region *region, struct hmm__stream *stream, uint64_t page, uint64_t n);
+void hmm__stream_advance(struct hmm__stream *stream, uint64_t page, uint64_t n);
 
 /* region.c */
 void hmm__no_grant(struct hmm_region *region, uint32_t why);
