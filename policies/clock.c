@@ -8,7 +8,7 @@
  * Source: F. J. Corbato, "A paging experiment with the Multics system", MIT Project MAC, 1968; more than one bit: A. J.
  * Smith, "Sequentiality and prefetching in database systems", ACM TODS 3(3), 1978 (GCLOCK).
  *
- * Parameter: bits=1 (default) or bits=2.
+ * Parameter: bits=1 (default) or bits=2.  clock2 is clock:bits=2 under a name of its own.
  * Cost: a hit is one byte; a victim costs the steps of the hand, O(1) on average over hits, at most 2^bits rounds;
  * 9 bytes a frame, no ghosts.
  * Known weakness: as LRU: scans, and loops slightly larger than memory.  If everything was touched, the hand has to go
@@ -19,11 +19,11 @@
  * the count and make the page the next victim, the last one named first.
  */
 #include <errno.h>
-#include <string.h>
 
 #include <hurd-mm/policy.h>
 
 #include "policies/frame-list.h"
+#include "policies/params.h"
 
 struct clock {
 	struct frame_list list;
@@ -37,20 +37,31 @@ static size_t clock_state_size(uint32_t capacity)
 	return sizeof(struct clock) + frame_list_size(capacity) + capacity;
 }
 
-static int clock_start(void *state, uint32_t capacity, uint32_t frames, const char *params)
+static void clock_init(struct clock *clock, uint32_t capacity, unsigned bits)
 {
-	struct clock *clock = state;
-
-	(void)frames;
-	if (params[0] == '\0' || strcmp(params, "bits=1") == 0)
-		clock->most = 1;
-	else if (strcmp(params, "bits=2") == 0)
-		clock->most = 3;
-	else
-		return -EINVAL;
+	clock->most = (uint8_t)((1u << bits) - 1);
 	clock->count = (uint8_t *)clock->links + frame_list_size(capacity);
 	frame_list_init(&clock->list, clock->links, capacity);
-	return 0;
+}
+
+static int clock_start(void *state, uint32_t capacity, uint32_t frames, const char *text)
+{
+	double bits = 1;
+	const struct param params[] = {
+		{ .name = "bits", .value = &bits, .least = 1, .most = 2, .is_whole = true },
+	};
+	int r = params_parse(text, params, 1);
+
+	(void)frames;
+	clock_init(state, capacity, (unsigned)bits);
+	return r;
+}
+
+static int clock2_start(void *state, uint32_t capacity, uint32_t frames, const char *text)
+{
+	(void)frames;
+	clock_init(state, capacity, 2);
+	return text[0] != '\0' ? -EINVAL : 0;
 }
 
 static void clock_inserted(void *state, uint32_t frame, uint64_t page, uint32_t region, enum hmm_access access)
@@ -141,19 +152,31 @@ static void clock_hint(void *state, uint32_t frame, struct hmm_page_range range,
 	}
 }
 
+#define CLOCK_HOOKS \
+	.size = sizeof(struct hmm_policy_ops), \
+	.version = HMM_POLICY_VERSION, \
+	.caps = HMM_POLICY_REFBITS, \
+	.state_size = clock_state_size, \
+	.inserted = clock_inserted, \
+	.touched = clock_touched, \
+	.choose = clock_choose, \
+	.evicted = clock_evicted, \
+	.rejected = clock_rejected, \
+	.removed = clock_removed, \
+	.hint = clock_hint
+
 const struct hmm_policy_ops hmm__policy_clock = {
-	.size = sizeof(struct hmm_policy_ops),
-	.version = HMM_POLICY_VERSION,
-	.caps = HMM_POLICY_REFBITS,
 	.name = "clock",
 	.summary = "second chance with one reference bit, or two (bits=2)",
-	.state_size = clock_state_size,
+	.params = "bits=1",
 	.start = clock_start,
-	.inserted = clock_inserted,
-	.touched = clock_touched,
-	.choose = clock_choose,
-	.evicted = clock_evicted,
-	.rejected = clock_rejected,
-	.removed = clock_removed,
-	.hint = clock_hint,
+	CLOCK_HOOKS,
+};
+
+const struct hmm_policy_ops hmm__policy_clock2 = {
+	.name = "clock2",
+	.summary = "second chance with two bits: clock:bits=2",
+	.params = "",
+	.start = clock2_start,
+	CLOCK_HOOKS,
 };

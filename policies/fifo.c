@@ -109,6 +109,7 @@ const struct hmm_policy_ops hmm__policy_fifo = {
 	.caps = HMM_POLICY_NO_HITS,
 	.name = "fifo",
 	.summary = "first in, first out; ignores hits",
+	.params = "",
 	.state_size = fifo_state_size,
 	.start = fifo_start,
 	.inserted = fifo_inserted,

@@ -43,14 +43,23 @@ static inline size_t frame_list_size(uint32_t capacity)
 	return ((size_t)capacity + 2) * sizeof(struct frame_link);
 }
 
-static inline void frame_list_init(struct frame_list *list, struct frame_link *link, uint32_t capacity)
+/*
+ * Several lists may share the links: end, end + 1 are the ends of this one, past the last frame and used by no other.
+ * Unlinking needs no knowledge of the list that a frame is in.
+ */
+static inline void frame_list_init_at(struct frame_list *list, struct frame_link *link, uint32_t end)
 {
 	list->link = link;
-	list->order = capacity;
-	list->rest = capacity + 1;
+	list->order = end;
+	list->rest = end + 1;
 	list->patience = 0;
 	link[list->order].prev = link[list->order].next = list->order;
 	link[list->rest].prev = link[list->rest].next = list->rest;
+}
+
+static inline void frame_list_init(struct frame_list *list, struct frame_link *link, uint32_t capacity)
+{
+	frame_list_init_at(list, link, capacity);
 }
 
 /* In one of the rings: it has a page, and no verdict is awaited. */
@@ -145,12 +154,18 @@ static inline void frame_list_refuse(struct frame_list *list, uint32_t frame)
 	list->patience += FRAME_REST;
 }
 
+/* A page was evicted, of this list or of one that shares its links. */
+static inline void frame_list_count_eviction(struct frame_list *list)
+{
+	if (list->patience != 0 && --list->patience == 0)
+		frame_list_wake(list);
+}
+
 /* A frame lost its page by eviction. */
 static inline void frame_list_evicted(struct frame_list *list, uint32_t frame)
 {
 	frame_list_unlink(list, frame);
-	if (list->patience != 0 && --list->patience == 0)
-		frame_list_wake(list);
+	frame_list_count_eviction(list);
 }
 
 #endif

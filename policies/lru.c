@@ -121,6 +121,7 @@ const struct hmm_policy_ops hmm__policy_lru = {
 	.caps = HMM_POLICY_EXACT,
 	.name = "lru",
 	.summary = "least recently used, of the uses the pager sees",
+	.params = "",
 	.state_size = lru_state_size,
 	.start = lru_start,
 	.inserted = lru_inserted,

@@ -35,4 +35,16 @@ void test_skip(const char *missing) __attribute__((noreturn));
 /* Seed for a random test: $HMM_TEST_SEED, or a new one.  Printed, so that a failure can be repeated. */
 uint64_t test_seed(void);
 
+/* Is this a build for ThreadSanitizer?  It leaves a program about one TiB of addresses, and is ten times slower. */
+#if defined(__SANITIZE_THREAD__)
+#define TEST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
+
 #endif

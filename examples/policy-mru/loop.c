@@ -21,12 +21,14 @@
 /* Where pages are, and what frames hold. */
 struct memory {
 	uint32_t frame_of[PAGES];
+	uint32_t cookie[PAGES]; /* what the policy wanted to be remembered of a page that left */
 	uint64_t page_in[FRAMES];
 	uint32_t used;
 };
 
 static uint32_t make_room(const struct hmm_policy_ops *ops, void *state, struct memory *memory)
 {
+	uint64_t page;
 	uint32_t frame;
 
 	if (memory->used < FRAMES)
@@ -35,13 +37,15 @@ static uint32_t make_room(const struct hmm_policy_ops *ops, void *state, struct 
 		fprintf(stderr, "%s proposes no victim\n", ops->name);
 		exit(1);
 	}
-	ops->evicted(state, frame, memory->page_in[frame]);
-	memory->frame_of[memory->page_in[frame]] = NOWHERE;
+	page = memory->page_in[frame];
+	memory->cookie[page] = ops->evicted(state, frame, page);
+	memory->frame_of[page] = NOWHERE;
 	return frame;
 }
 
 static unsigned access_page(const struct hmm_policy_ops *ops, void *state, struct memory *memory, uint64_t page)
 {
+	struct hmm_placement placement = { .size = sizeof(placement), .access = HMM_ACCESS_READ };
 	uint32_t frame = memory->frame_of[page];
 
 	if (frame != NOWHERE) {
@@ -50,29 +54,49 @@ static unsigned access_page(const struct hmm_policy_ops *ops, void *state, struc
 		return 0;
 	}
 	if (ops->miss != NULL)
-		ops->miss(state, page, 0, HMM_ACCESS_READ);
+		ops->miss(state, page, memory->cookie[page], HMM_ACCESS_READ);
 	frame = make_room(ops, state, memory);
 	memory->page_in[frame] = page;
 	memory->frame_of[page] = frame;
-	ops->inserted(state, frame, page, 0, HMM_ACCESS_READ);
+	if (ops->placed != NULL)
+		ops->placed(state, frame, page, &placement);
+	else
+		ops->inserted(state, frame, page, 0, HMM_ACCESS_READ);
 	return 1;
+}
+
+static void *start(const struct hmm_policy_ops *ops)
+{
+	struct hmm_policy_sizes sizes = { .size = sizeof(sizes) };
+	void *state = NULL;
+	int r = 0;
+
+	if (ops->sizes != NULL)
+		r = ops->sizes(FRAMES, "", &sizes);
+	else
+		sizes.state = ops->state_size(FRAMES);
+	if (r == 0) {
+		sizes.state = (sizes.state + 63) & ~(size_t)63;
+		state = aligned_alloc(64, sizes.state);
+	}
+	if (state != NULL) {
+		memset(state, 0, sizes.state);
+		r = ops->start(state, FRAMES, FRAMES, "");
+	}
+	if (state == NULL || r != 0) {
+		fprintf(stderr, "%s does not start\n", ops->name);
+		exit(1);
+	}
+	return state;
 }
 
 static unsigned count_misses(const struct hmm_policy_ops *ops)
 {
-	size_t size = (ops->state_size(FRAMES) + 63) & ~(size_t)63;
-	void *state = aligned_alloc(64, size);
 	struct memory memory = { .used = 0 };
+	void *state = start(ops);
 	unsigned misses = 0;
 
-	if (state == NULL)
-		exit(1);
-	memset(state, 0, size);
 	memset(memory.frame_of, 0xff, sizeof(memory.frame_of));
-	if (ops->start(state, FRAMES, FRAMES, "") != 0) {
-		fprintf(stderr, "%s does not start\n", ops->name);
-		exit(1);
-	}
 	for (unsigned i = 0; i < ROUNDS * PAGES; i++)
 		misses += access_page(ops, state, &memory, i % PAGES);
 	if (ops->stop != NULL)
@@ -97,7 +121,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; (name = hmm_policy_name(i)) != NULL; i++) {
 		const struct hmm_policy_ops *ops = hmm_policy_lookup(name);
 
-		printf("%-8s %5u misses   %s\n", name, count_misses(ops), ops->summary);
+		printf("%-12s %5u misses   %s\n", name, count_misses(ops), ops->summary);
 	}
 	return 0;
 }

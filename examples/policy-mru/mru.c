@@ -7,7 +7,7 @@
  *	cc -shared -fPIC -o mru.so mru.c $(pkg-config --cflags hurd-mm)
  *
  *	if (hmm_policy_load("./mru.so", &why) != 0) ...
- *	opts.policy = "mru";
+ *	opts.policy = "my-mru";
  *
  * Idea: a program that goes round a loop of more pages than it has frames needs last what it used just now.  LRU and
  * its relatives always miss there; MRU keeps a part of the loop resident and hits it every time round.
@@ -122,7 +122,7 @@ static const struct hmm_policy_ops mru_ops = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
 	.caps = HMM_POLICY_EXACT,
-	.name = "mru",
+	.name = "my-mru", /* the library has an "mru" */
 	.summary = "most recently used, for loops larger than memory",
 	.state_size = mru_state_size,
 	.start = mru_start,

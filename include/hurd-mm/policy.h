@@ -71,6 +71,22 @@ struct hmm_page_range {
 	uint64_t npages;
 };
 
+/* What a policy takes for at most so many frames. */
+struct hmm_policy_sizes {
+	size_t size;     /* sizeof(struct hmm_policy_sizes): fields past it are not known to the caller */
+	size_t state;    /* bytes of state */
+	uint64_t ghosts; /* pages to remember that left with a cookie; 0: as many as frames */
+};
+
+/* How a page came to its frame. */
+struct hmm_placement {
+	size_t size;            /* sizeof(struct hmm_placement): fields past it are not known to the caller */
+	uint32_t region;        /* a small number, the same for all pages of a region */
+	uint32_t access;        /* enum hmm_access */
+	uint32_t page_class;    /* of the application's; 0: plain */
+	uint32_t stream;        /* scan that the page was read for; 0: none */
+};
+
 struct hmm_policy_ops {
 	size_t size;      /* sizeof(struct hmm_policy_ops): smaller, older tables still load */
 	uint32_t version; /* HMM_POLICY_VERSION */
@@ -129,6 +145,21 @@ struct hmm_policy_ops {
 
 	/* Optional.  Called about every tenth of a second of busy time, for ages and generations. */
 	void (*tick)(void *state);
+
+	/*
+	 * Optional, instead of state_size: sizes that depend on the parameters.  *sizes comes filled in with 0.  Returns 0,
+	 * or -EINVAL for a parameter it does not know.
+	 */
+	int (*sizes)(uint32_t capacity, const char *params, struct hmm_policy_sizes *sizes);
+
+	/* Optional, instead of inserted: the page now has this frame, and came this way. */
+	void (*placed)(void *state, uint32_t frame, uint64_t page, const struct hmm_placement *placement);
+
+	/*
+	 * Optional.  The parameters that start() knows, with their defaults: "small=0.1,ghost=0.9"; "" for none.  NULL: not
+	 * told.  "POLICY", or "name=value,...:POLICY": then the name of another policy follows, with its own parameters.
+	 */
+	const char *params;
 };
 
 /*
@@ -147,6 +178,13 @@ HMM_API HMM_MUST_CHECK int hmm_policy_load(const char *path, const char **ret_wh
 /* Look one up by name; NULL if unknown.  Names of all, in order of registration: index from 0, NULL past the end. */
 HMM_API const struct hmm_policy_ops *hmm_policy_lookup(const char *name);
 HMM_API const char *hmm_policy_name(unsigned index);
+
+/*
+ * Would a space take this policy?  spec: "name" or "name:parameters", as in hmm_space_options.policy.  why: gets a text
+ * of at most size - 1 bytes that says what is wrong and lists the names or parameters that exist, "" if nothing is;
+ * NULL with size 0 for none.  Returns 0, -ENOENT (no policy has that name), -EINVAL (a parameter), -ENOMEM.
+ */
+HMM_API int hmm_policy_check(const char *spec, char *why, size_t size);
 
 /* In a module: HMM_POLICY_MODULE(my_ops) exports the table under the name that hmm_policy_load() looks for. */
 #define HMM_POLICY_MODULE(ops_variable) \

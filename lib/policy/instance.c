@@ -24,9 +24,25 @@ static size_t states_size(uint32_t capacity)
 	return ((size_t)capacity + 31) / 32 * sizeof(uint64_t);
 }
 
-static int allocate(struct hmm__policy *policy, bool check)
+static int measure(struct hmm__policy *policy, const char *params, struct hmm_policy_sizes *sizes)
 {
-	policy->state_size = HMM__MAX(policy->hooks.state_size(policy->capacity), (size_t)1);
+	int r = 0;
+
+	*sizes = (struct hmm_policy_sizes){ .size = sizeof(*sizes) };
+	if (policy->hooks.sizes != NULL)
+		r = policy->hooks.sizes(policy->capacity, params, sizes);
+	else
+		sizes->state = policy->hooks.state_size(policy->capacity);
+	if (r != 0)
+		return r > 0 ? -EINVAL : r;
+	sizes->state = HMM__MAX(sizes->state, (size_t)1);
+	sizes->ghosts = sizes->ghosts != 0 ? HMM__MIN(sizes->ghosts, (uint64_t)CAPACITY_MAX) : policy->capacity;
+	return 0;
+}
+
+static int allocate(struct hmm__policy *policy, const struct hmm_policy_sizes *sizes, bool check)
+{
+	policy->state_size = sizes->state;
 	if (policy->state_size > SIZE_MAX / 2)
 		return -ENOMEM;
 	if (check)
@@ -36,7 +52,7 @@ static int allocate(struct hmm__policy *policy, bool check)
 	if (policy->state == NULL || policy->states == NULL)
 		return -ENOMEM;
 	if (policy->hooks.caps & HMM_POLICY_GHOSTS) {
-		int r = hmm__ghosts_create(policy->capacity, &policy->ghosts);
+		int r = hmm__ghosts_create((uint32_t)sizes->ghosts, &policy->ghosts);
 
 		if (r != 0)
 			return r;
@@ -72,7 +88,9 @@ int hmm__policy_create(const char *spec, uint32_t capacity, uint32_t frames, boo
                        void *report_arg, struct hmm__policy **ret_policy)
 {
 	const struct hmm_policy_ops *ops;
+	struct hmm_policy_sizes sizes;
 	struct hmm__policy *policy;
+	const char *params;
 	size_t length;
 	int r;
 
@@ -90,9 +108,12 @@ int hmm__policy_create(const char *spec, uint32_t capacity, uint32_t frames, boo
 	policy->capacity = capacity;
 	policy->report = report;
 	policy->report_arg = report_arg;
-	r = allocate(policy, check);
+	params = spec[length] == ':' ? spec + length + 1 : "";
+	r = measure(policy, params, &sizes);
 	if (r == 0)
-		r = start(policy, frames, spec[length] == ':' ? spec + length + 1 : "");
+		r = allocate(policy, &sizes, check);
+	if (r == 0)
+		r = start(policy, frames, params);
 	if (r != 0) {
 		release(policy);
 		return r;
@@ -167,7 +188,13 @@ void hmm__policy_inserted(struct hmm__policy *policy, uint32_t frame, uint64_t p
 		hmm__check_inserted(policy, frame, page);
 	hmm__frame_set_state(policy, frame, HMM__FRAME_RESIDENT);
 	policy->resident++;
-	policy->hooks.inserted(policy->state, frame, page, region, access);
+	if (policy->hooks.placed != NULL) {
+		struct hmm_placement placement = { .size = sizeof(placement), .region = region, .access = access };
+
+		policy->hooks.placed(policy->state, frame, page, &placement);
+	} else {
+		policy->hooks.inserted(policy->state, frame, page, region, access);
+	}
 	leave(policy, "inserted");
 }
 

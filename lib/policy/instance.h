@@ -52,6 +52,12 @@ void hmm__policy_hint(struct hmm__policy *policy, uint32_t frame, struct hmm_pag
 void hmm__policy_tick(struct hmm__policy *policy);
 
 /* The library's own policies, one per file in policies/; registered on first use. */
-extern const struct hmm_policy_ops hmm__policy_fifo, hmm__policy_clock, hmm__policy_lru;
+extern const struct hmm_policy_ops hmm__policy_fifo, hmm__policy_clock, hmm__policy_lru, hmm__policy_clock2;
+extern const struct hmm_policy_ops hmm__policy_random, hmm__policy_mru, hmm__policy_sieve;
+extern const struct hmm_policy_ops hmm__policy_s3fifo, hmm__policy_s3fifo_v0;
+extern const struct hmm_policy_ops hmm__policy_2q, hmm__policy_arc, hmm__policy_car;
+extern const struct hmm_policy_ops hmm__policy_lirs, hmm__policy_clockpro, hmm__policy_clockpro_adaptive;
+extern const struct hmm_policy_ops hmm__policy_lru2;
+extern const struct hmm_policy_ops hmm__policy_wtinylfu, hmm__policy_mglru, hmm__policy_gc, hmm__policy_db;
 
 #endif

@@ -51,8 +51,9 @@ static int copy_ops(const struct hmm_policy_ops *ops, struct hmm_policy_ops *cop
 	memset(copy, 0, sizeof(*copy));
 	memcpy(copy, ops, HMM__MIN(ops->size, sizeof(*copy)));
 	copy->size = sizeof(*copy);
-	if (!name_is_valid(copy->name) || copy->state_size == NULL || copy->start == NULL || copy->inserted == NULL ||
-	    copy->choose == NULL || copy->evicted == NULL || copy->rejected == NULL || copy->removed == NULL)
+	if (!name_is_valid(copy->name) || copy->start == NULL || (copy->state_size == NULL && copy->sizes == NULL) ||
+	    (copy->inserted == NULL && copy->placed == NULL) || copy->choose == NULL || copy->evicted == NULL ||
+	    copy->rejected == NULL || copy->removed == NULL)
 		return -EINVAL;
 	if (copy->summary == NULL)
 		copy->summary = "";
@@ -91,7 +92,12 @@ static int add_locked(const struct hmm_policy_ops *ops)
 static int add_builtins_locked(void)
 {
 	static const struct hmm_policy_ops *const builtins[] = {
-		&hmm__policy_fifo, &hmm__policy_clock, &hmm__policy_lru,
+		&hmm__policy_fifo, &hmm__policy_clock, &hmm__policy_lru, &hmm__policy_clock2,
+		&hmm__policy_random, &hmm__policy_mru, &hmm__policy_sieve,
+		&hmm__policy_s3fifo, &hmm__policy_s3fifo_v0,
+		&hmm__policy_2q, &hmm__policy_arc, &hmm__policy_car,
+		&hmm__policy_lirs, &hmm__policy_clockpro, &hmm__policy_clockpro_adaptive, &hmm__policy_lru2,
+		&hmm__policy_wtinylfu, &hmm__policy_mglru, &hmm__policy_gc, &hmm__policy_db,
 	};
 
 	for (size_t i = 0; !has_builtins && i < HMM__ARRAY_SIZE(builtins); i++) {

@@ -445,17 +445,7 @@ START_TEST(large_pages_count_all_their_frames)
 }
 END_TEST
 
-/* ThreadSanitizer leaves a program about one TiB of addresses. */
-#if defined(__SANITIZE_THREAD__)
-#define HUGE_SHIFT 38
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HUGE_SHIFT 38
-#endif
-#endif
-#ifndef HUGE_SHIFT
-#define HUGE_SHIFT 40
-#endif
+#define HUGE_SHIFT (TEST_TSAN ? 38 : 40)
 
 START_TEST(huge_range_costs_only_what_is_touched)
 {

@@ -301,9 +301,25 @@ START_TEST(full_file_system_is_told_and_the_rest_goes_on)
 }
 END_TEST
 
+static int next_descriptor(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	return fd;
+}
+
+/*
+ * What the file system holds is not exact to the page: its records of the file count too, and a hole in a file that
+ * already lies in several pieces may need a block more for them (ext4: from the fifth piece on).  So the pages are
+ * counted with one block of grace, and that the hole is where it should be, and no smaller, is asked by SEEK_HOLE.
+ */
 START_TEST(discard_gives_the_space_back)
 {
+	int fd = next_descriptor(); /* of the store that comes now */
 	struct hmm_store *store = swap_store(options(places[_i]));
+	off_t page = (off_t)hmm_page_size();
 	uint64_t held;
 
 	for (uint64_t i = 0; i < 64; i++)
@@ -311,7 +327,10 @@ START_TEST(discard_gives_the_space_back)
 	held = store_stats(store).bytes_held;
 	ck_assert_uint_ge(held, 64 * hmm_page_size());
 	ck_assert_int_eq(hmm_store_discard(store, 16 * hmm_page_size(), 32 * hmm_page_size()), 0);
-	ck_assert_uint_le(store_stats(store).bytes_held, held - 32 * hmm_page_size());
+	ck_assert_uint_le(store_stats(store).bytes_held, held - 31 * hmm_page_size());
+	ck_assert_int_eq(lseek(fd, 0, SEEK_HOLE), 16 * page);
+	ck_assert_int_eq(lseek(fd, 16 * page, SEEK_DATA), 48 * page);
+	ck_assert_int_eq(lseek(fd, 48 * page, SEEK_HOLE), 64 * page);
 	ck_assert(has_page(store, 15, 15));
 	ck_assert(has_zeros(store, 16));
 	ck_assert(has_zeros(store, 47));
