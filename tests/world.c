@@ -4,6 +4,7 @@
  */
 #include "tests/world.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <setjmp.h>
@@ -77,9 +78,11 @@ const char *world_missing(enum world_backend backend)
 	return NULL;
 }
 
+#define WORLD_RANDOM_STEP UINT64_C(0x9e3779b97f4a7c15)
+
 uint64_t world_random(uint64_t *state)
 {
-	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+	uint64_t z = (*state += WORLD_RANDOM_STEP);
 
 	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -472,6 +475,42 @@ void world_map_close(struct world_map *m)
 	}
 }
 
+/* Another thread that sleeps has begun; one that does not may only be about to. */
+static bool others_sleep(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+	bool sleep = true;
+
+	ck_assert_ptr_nonnull(tasks);
+	while ((entry = readdir(tasks))) {
+		char path[300], state = 'S';
+		FILE *f;
+
+		if (entry->d_name[0] == '.' || atoi(entry->d_name) == gettid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%s/stat", entry->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue; /* it has ended */
+		ck_assert_int_eq(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+		fclose(f);
+		sleep = sleep && state == 'S';
+	}
+	closedir(tasks);
+	return sleep;
+}
+
+void world_threads_rest(void)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (unsigned tries = 0; !others_sleep(); tries++) {
+		ck_assert_uint_lt(tries, 20000);
+		nanosleep(&pause, NULL);
+	}
+}
+
 void world_unmap(struct world *w, struct world_map *m)
 {
 	(void)w;
@@ -488,20 +527,27 @@ void world_store_peek(const struct world_map *m, uint64_t offset, void *buffer, 
 		ck_assert_int_eq(pread(m->fd, buffer, length, (off_t)offset), (ssize_t)length);
 }
 
-void world_contents(const struct world *w, size_t page_size, size_t page, uint64_t tag, uint8_t *buffer)
+/* Bytes `from` to `from + length` of a page with this tag; multiples of 8. */
+static void contents_part(const struct world *w, size_t page_size, size_t page, uint64_t tag, size_t from,
+                          size_t length, uint8_t *buffer)
 {
-	uint64_t state = tag * UINT64_C(0x100000001b3) + page;
+	uint64_t state = tag * UINT64_C(0x100000001b3) + page + from / 8 * WORLD_RANDOM_STEP;
 
 	if (tag == 0) {
-		for (size_t i = 0; i < page_size; i++)
-			buffer[i] = world_initial(w, (uint64_t)page * page_size + i);
+		for (size_t i = 0; i < length; i++)
+			buffer[i] = world_initial(w, (uint64_t)page * page_size + from + i);
 		return;
 	}
-	for (size_t i = 0; i < page_size; i += 8) {
+	for (size_t i = 0; i < length; i += 8) {
 		uint64_t word = world_random(&state);
 
 		memcpy(buffer + i, &word, 8);
 	}
+}
+
+void world_contents(const struct world *w, size_t page_size, size_t page, uint64_t tag, uint8_t *buffer)
+{
+	contents_part(w, page_size, page, tag, 0, page_size, buffer);
 }
 
 void world_put(struct world *w, struct world_map *m, size_t page, uint64_t tag)
@@ -516,20 +562,21 @@ void world_put(struct world *w, struct world_map *m, size_t page, uint64_t tag)
 	free(buffer);
 }
 
+/* No malloc(): threads do this while others fork, and children of such a fork, where some allocators would hang. */
 int world_has(struct world *w, struct world_map *m, size_t page, uint64_t tag)
 {
-	uint8_t *seen = malloc(m->page), *expected = malloc(m->page);
-	int r;
+	_Alignas(8) uint8_t seen[4096], expected[sizeof(seen)];
 
-	ck_assert_ptr_nonnull(seen);
-	ck_assert_ptr_nonnull(expected);
-	world_contents(w, m->page, page, tag, expected);
-	r = world_read(w, m->region, m->base + page * m->page, seen, m->page);
-	if (r == 0)
-		r = memcmp(seen, expected, m->page) == 0;
-	free(seen);
-	free(expected);
-	return r;
+	for (size_t from = 0; from < m->page; from += sizeof(seen)) {
+		int r = world_read(w, m->region, m->base + page * m->page + from, seen, sizeof(seen));
+
+		if (r)
+			return r;
+		contents_part(w, m->page, page, tag, from, sizeof(seen), expected);
+		if (memcmp(seen, expected, sizeof(seen)) != 0)
+			return 0;
+	}
+	return 1;
 }
 
 void world_check(struct world *w, struct world_map *m, size_t page, uint64_t tag)

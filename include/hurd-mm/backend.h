@@ -162,7 +162,7 @@ struct hmm_backend_ops {
 	/* What the hardware knows of each page of a range: enum hmm_harvest_bits, and clear the reference bits. */
 	int (*harvest)(void *backend, void *base, size_t npages, uint8_t *bits);
 
-	/* Thread delivery: let accessors that wait in the kernel try again. */
+	/* Thread delivery: let accessors that wait in the kernel try again.  The range may have been detached by now. */
 	int (*wake)(void *backend, void *base, size_t length);
 
 	/* Accesses to these absent pages get SIGBUS (on), or trap again (off).  -ENOTSUP without the capability. */

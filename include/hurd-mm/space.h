@@ -21,7 +21,8 @@ enum hmm_event_kind {
 	HMM_EVENT_NO_FRAME = 3,    /* a fault found no frame and no victim: its access got SIGBUS */
 	HMM_EVENT_GONE = 4,        /* the application unmapped part of a region behind our back */
 	HMM_EVENT_PRESSURE = 5,    /* the supplier of frames asked for frames back; pages: how many */
-	HMM_EVENT_POLICY = 6       /* the policy broke its contract; text names the rule and the frame */
+	HMM_EVENT_POLICY = 6,      /* the policy broke its contract; text names the rule and the frame */
+	HMM_EVENT_RECORD_ERROR = 7 /* the trace could not be made or written: nothing is recorded any more */
 };
 
 struct hmm_event {
@@ -68,6 +69,14 @@ struct hmm_space_options {
 	 */
 	void (*event)(void *arg, const struct hmm_event *event);
 	void *event_arg;
+
+	/*
+	 * A file to write the trace of this space to: references that trapped, discards, hints, in the format `ops` of
+	 * hmm-sim(1).  "%p" stands for the process's number, "%%" for a percent sign.  What the file can't take in time is
+	 * dropped and counted.  A forked child records nothing more.  NULL: as the environment variable HURD_MM_RECORD says
+	 * (the process's second space that it names has ".2" behind the name, and so on), and nothing without it.
+	 */
+	const char *record;
 };
 
 /*
@@ -89,8 +98,9 @@ HMM_API HMM_MUST_CHECK int hmm_space_create(uint64_t frames, const struct hmm_sp
 HMM_API void hmm_space_destroy(struct hmm_space *space);
 
 /*
- * Change the budget.  Shrinking evicts at once; if not all can go (pinned, locked, stores that fail) the budget
- * becomes what could be reached, *ret_frames says how many that is, and -EAGAIN is returned.  Pages that were asked
+ * Change the budget.  Shrinking evicts at once; if not all can go (pinned, locked, stores that fail), or the supplier of
+ * frames gives fewer to grow, the budget becomes what could be reached, *ret_frames says how many that is, and -EAGAIN is
+ * returned.  Pages that were asked
  * for meanwhile fit in the new budget.  ret_frames may be NULL.  -EINVAL: below HMM_FRAMES_MIN or four of the largest
  * pages in use, above max_frames.
  */
@@ -157,6 +167,9 @@ struct hmm_stats {
 	uint32_t engine;          /* enum hmm_engine: MOVE if frames are granted, COPY if not */
 	uint32_t deliveries;      /* bit n: delivery n is in use */
 	uint64_t metadata_bytes;  /* the library's own memory for this space */
+
+	uint64_t recorded;        /* words of the trace */
+	uint64_t record_drops;    /* references, discards and hints that are not in it: the file was too slow, or failed */
 };
 /* stats->size must be set.  Counters are read without stopping anybody: each is right, their sum may be on the move. */
 HMM_API HMM_MUST_CHECK int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats);

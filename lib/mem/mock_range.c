@@ -139,16 +139,18 @@ int hmm__mock_attach(void *backend, void *hint, size_t length, unsigned page_shi
 	r = hmm__mock_inject(b->mock, HMM_MOCK_ATTACH);
 	if (r < 0)
 		return r;
-	range = hmm__alloc(sizeof(*range));
-	if (!range)
-		return -ENOMEM;
-	range->body = body_new(b, length, page_shift, prot, flags);
-	r = range->body ? reserve_addresses(hint, length, page_shift, flags, &base) : -ENOMEM;
-	if (r < 0) {
-		if (range->body)
-			body_free(range->body);
-		hmm__free(range, sizeof(*range));
+	/* The addresses first: our own tables shall not take them. */
+	r = reserve_addresses(hint, length, page_shift, flags, &base);
+	if (r < 0)
 		return r;
+	range = hmm__alloc(sizeof(*range));
+	if (range)
+		range->body = body_new(b, length, page_shift, prot, flags);
+	if (!range || !range->body) {
+		if (range)
+			hmm__free(range, sizeof(*range));
+		hmm__sys_munmap(base, length);
+		return -ENOMEM;
 	}
 	range->body->base = (uintptr_t)base;
 	range->base = (uintptr_t)base;

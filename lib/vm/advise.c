@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "lib/vm/call.h"
+#include "lib/vm/record.h"
 #include "lib/vm/vm.h"
 
 #define PAGE_OUT_TURNS 3u
@@ -17,6 +18,8 @@ static void hint_pages(struct hmm_region *region, uint64_t page, uint64_t npages
 	uint64_t end = page + npages;
 
 	hmm__lock(&space->lock);
+	if (hint != HMM_HINT_DISCARD && HMM__UNLIKELY(space->record != NULL))
+		hmm__record_put_hint(space, range.page, npages, hint, value);
 	hmm__policy_hint(space->policy, UINT32_MAX, range, hint, value);
 	for (unsigned n = 0; (page = hmm__page_next_touched(region, page)) < end; page++, n++) {
 		uint64_t w = atomic_load(&region->words[page]);
@@ -29,6 +32,8 @@ static void hint_pages(struct hmm_region *region, uint64_t page, uint64_t npages
 		}
 		if (hmm__word_state(w) != HMM__MAPPED)
 			continue;
+		if (hint == HMM_HINT_DISCARD && w & HMM__FREE)
+			hmm__record_discard(region, page);
 		range = (struct hmm_page_range){ hmm__page_id(region, page), 1 };
 		if (!space->frames[hmm__word_frame(w)].proposed)
 			hmm__policy_hint(space->policy, hmm__word_frame(w), range, hint, value);

@@ -15,6 +15,7 @@
 #include "lib/store/store.h"
 #include "lib/vm/batch.h"
 #include "lib/vm/load.h"
+#include "lib/vm/record.h"
 
 #define COPY_MOST 16u /* pages at once where each needs a frame in the window and one at its address */
 
@@ -144,6 +145,7 @@ static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
 		enum hmm_access access = it->asked ? HMM_ACCESS_READ : HMM_ACCESS_PREFETCH;
 		uint64_t id = hmm__page_id(region, it->page);
 
+		hmm__record_access(region, it->page, false);
 		hmm__policy_miss(space->policy, id, access);
 		it->frame = hmm__frame_take(space, region, it->page);
 		space->resident += region->weight;

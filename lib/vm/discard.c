@@ -10,6 +10,7 @@
 #include <sched.h>
 
 #include "lib/vm/batch.h"
+#include "lib/vm/record.h"
 
 static void forget_swap(struct hmm_region *region, uint64_t page, uint64_t w)
 {
@@ -27,6 +28,8 @@ static void settle_locked(struct hmm_space *space, struct hmm_region *region, ui
 	hmm__credit_put(space, region->weight);
 	if (hmm__word_held(w))
 		space->held_back -= region->weight;
+	if (why == HMM_REMOVED_DISCARDED)
+		hmm__record_discard(region, page);
 	hmm__policy_removed(space->policy, number, hmm__page_id(region, page), why);
 	hmm__frame_put(space, number);
 }
@@ -51,7 +54,7 @@ void hmm__page_lost(struct hmm_region *region, uint64_t page)
 }
 
 /* From the window: the slot is free again.  False if another thread was first. */
-static bool drop_available(struct hmm_region *region, uint64_t page, uint64_t w)
+static bool drop_available(struct hmm_region *region, uint64_t page, uint64_t w, bool unmap)
 {
 	struct hmm_space *space = region->space;
 	uint32_t number = hmm__word_frame(w);
@@ -64,6 +67,8 @@ static bool drop_available(struct hmm_region *region, uint64_t page, uint64_t w)
 	}
 	hmm__available_remove(space, number);
 	hmm__slot_put_populated(region->pool, f->slot);
+	if (!unmap)
+		hmm__record_discard(region, page);
 	hmm__policy_removed(space->policy, number, hmm__page_id(region, page), HMM_REMOVED_DISCARDED);
 	hmm__frame_put(space, number);
 	hmm__unlock(&space->lock);
@@ -72,8 +77,10 @@ static bool drop_available(struct hmm_region *region, uint64_t page, uint64_t w)
 	return true;
 }
 
-static bool drop_absent(struct hmm_region *region, uint64_t page, uint64_t w)
+static bool drop_absent(struct hmm_region *region, uint64_t page, uint64_t w, bool unmap)
 {
+	struct hmm_space *space = region->space;
+
 	if (!(w & (HMM__STORED | HMM__POISONED)))
 		return true;
 	if (!hmm__word_cas(&region->words[page], &w, hmm__word_with_state(w, HMM__EVICTING)))
@@ -81,6 +88,11 @@ static bool drop_absent(struct hmm_region *region, uint64_t page, uint64_t w)
 	if (w & HMM__POISONED)
 		region->engine->ops->poison(region->engine->backend, hmm__page_address(region, page),
 		                            (size_t)1 << region->shift, 0);
+	if (!unmap && w & HMM__STORED && HMM__UNLIKELY(space->record != NULL)) {
+		hmm__lock(&space->lock);
+		hmm__record_discard(region, page);
+		hmm__unlock(&space->lock);
+	}
 	forget_swap(region, page, w);
 	hmm__page_leave_absent(region, page, HMM__STORED | HMM__POISONED, 0);
 	return true;
@@ -104,11 +116,11 @@ static enum claim claim(struct hmm_region *region, uint64_t page, bool unmap, bo
 		}
 		switch (hmm__word_state(w)) {
 		case HMM__ABSENT:
-			if (drop_absent(region, page, w))
+			if (drop_absent(region, page, w, unmap))
 				return SETTLED;
 			break;
 		case HMM__AVAILABLE:
-			if (drop_available(region, page, w))
+			if (drop_available(region, page, w, unmap))
 				return SETTLED;
 			break;
 		default:

@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/futex.h"
 #include "lib/vm/load.h"
+#include "lib/vm/record.h"
 
 #define SAMPLE_MASK 15
 
@@ -45,6 +46,14 @@ static int take(struct want *k, uint64_t w)
 	return hmm__load(region, k->page, k->access, k->write);
 }
 
+/* The policy does not hear of it, so the lock is not held; the trace would miss that the page is dirty. */
+static void record_write(struct hmm_region *region, uint64_t page)
+{
+	hmm__lock(&region->space->lock);
+	hmm__record_access(region, page, true);
+	hmm__unlock(&region->space->lock);
+}
+
 /* The first write to a clean page: dirty before the write can happen (P4), then let it through. */
 static int first_write(struct want *k, uint64_t w)
 {
@@ -54,6 +63,8 @@ static int first_write(struct want *k, uint64_t w)
 
 	if (!hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w, HMM__LOADING)))
 		return HMM__AGAIN;
+	if (HMM__UNLIKELY(region->space->record != NULL)) /* before the accessor can go on */
+		record_write(region, k->page);
 	r = region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
 	hmm__page_leave(region, k->page, HMM__MAPPED, r ? 0 : HMM__FREE | HMM__AHEAD, r ? 0 : HMM__DIRTY);
 	k->protect = true;

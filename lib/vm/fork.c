@@ -9,6 +9,8 @@
  *     protection, so it counts as dirty.  Windows did not come along: what was available is absent again (it is clean,
  *     the store has it).  userfaultfd and threads are made anew.
  * K3  If the child can't be given its copy, the range is unmapped there: an access fails, it never reads zeros.
+ * K4  Absent addresses are reserved before anything else is mapped in the child: else the stacks of its new threads
+ *     would lie there, and a stray access would not fail.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,7 +21,9 @@
 #include "lib/base/futex.h"
 #include "lib/mem/tasks.h"
 #include "lib/store/store.h"
+#include "lib/sys/sys.h"
 #include "lib/vm/batch.h"
+#include "lib/vm/record.h"
 
 #define COPY_SLOTS 64u
 
@@ -231,14 +235,19 @@ static int reopen(struct hmm_space *space)
 	return r;
 }
 
+/* What is absent stays reserved (K4). */
 static void drop_pieces(struct hmm_region *region)
 {
 	uint8_t *from = region->base, *to = from + region->length;
 	size_t length;
 
 	for (; hmm__regions_take_locked(region, &from, to, &length); from += length) {
+		void *place;
+
 		if (region->flags & HMM_REGION_COPY_ON_FORK)
 			region->engine->ops->detach(region->engine->backend, from, length);
+		(void)!hmm__sys_mmap(from, length, PROT_NONE,
+		                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0, &place);
 	}
 }
 
@@ -278,10 +287,12 @@ static void fix_space(struct hmm_space *space)
 	}
 	/* held by a thread that was not inside: delivering events, or reading them */
 	hmm__lock_init(&space->event_lock, HMM__RANK_EVENT);
+	hmm__record_forked(space);
 	fix_pages(space);
 	fix_pools(space);
 	r = reopen(space);
-	fix_regions(space, r);
+	if (r)
+		fix_regions(space, r);
 	if (space->reclaimer_runs)
 		(void)!hmm__reclaimer_start(space);
 	hmm__assist_reset(space);
@@ -292,6 +303,8 @@ static void child(void)
 	sigset_t mask = fork_mask;
 
 	hmm__tasks_reset();
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
+		fix_regions(s, 0);
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
 		fix_space(s);
 	open_gates();

@@ -422,6 +422,11 @@ int hmm__engine_open(struct hmm_space *space, uint32_t delivery, struct hmm__eng
 		engine->ops = space->ops;
 		engine->delivery = delivery;
 		r = engine->ops->open(&config, &engine->backend, &engine->caps);
+		if (!r) {
+			r = hmm__supply_begin(engine);
+			if (r)
+				engine->ops->close(engine->backend);
+		}
 		engine->open = !r;
 	}
 	hmm__unlock(&space->engine_lock);
@@ -434,6 +439,7 @@ void hmm__engine_close(struct hmm__engine *engine)
 {
 	if (!engine->open)
 		return;
+	hmm__supply_end(engine);
 	engine->ops->close(engine->backend);
 	engine->open = false;
 	for (unsigned o = 0; o < HMM__ORDERS; o++) {

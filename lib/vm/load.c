@@ -12,6 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/futex.h"
 #include "lib/store/store.h"
+#include "lib/vm/record.h"
 
 #define RELEASE 32u    /* slots turned into credits at once: one interrupt to the other CPUs */
 #define BOUNCE_TRIES 1000u
@@ -45,7 +46,7 @@ struct frame {
  * Account a frame for the page: a populated slot whose frame will be granted, where that is wanted, else a credit.
  * A large page is better granted; a single page for reading better copied (it arrives protected).
  */
-static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access access, bool want_grant,
+static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write, bool want_grant,
                       struct frame *f)
 {
 	struct hmm_space *space = region->space;
@@ -56,6 +57,7 @@ static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access 
 	f->grant = f->slot != HMM__NO_SLOT;
 	ok = f->grant || hmm__credit_take_load(space, region->weight);
 	if (ok) {
+		hmm__record_access(region, page, write);
 		hmm__policy_miss(space->policy, hmm__page_id(region, page), access);
 		f->number = hmm__frame_take(space, region, page);
 		space->resident += region->weight;
@@ -65,12 +67,12 @@ static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access 
 	return ok;
 }
 
-static int frame_get(struct hmm_region *region, uint64_t page, enum hmm_access access, bool want_grant,
+static int frame_get(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write, bool want_grant,
                      struct frame *f)
 {
 	struct hmm_space *space = region->space;
 
-	while (!frame_try(region, page, access, want_grant, f)) {
+	while (!frame_try(region, page, access, write, want_grant, f)) {
 		int r;
 
 		if (hmm__slots_release(space, HMM__MAX((uint64_t)RELEASE, (uint64_t)region->weight)) >= region->weight)
@@ -180,7 +182,7 @@ static int load_one(struct hmm_region *region, uint64_t page, enum hmm_access ac
 	int r;
 
 	for (;;) {
-		r = frame_get(region, page, access, grant, &f);
+		r = frame_get(region, page, access, write, grant, &f);
 		if (r)
 			break;
 		r = fill_and_map(region, page, source, write, &f, &dirtied);
@@ -330,7 +332,8 @@ static void rescue_back(struct hmm_region *region, uint64_t page, struct rescue 
 	hmm__unlock(&space->lock);
 }
 
-static void rescue_done(struct hmm_region *region, struct rescue *k, bool existed, enum hmm_access access)
+static void rescue_done(struct hmm_region *region, uint64_t page, struct rescue *k, bool existed,
+                        enum hmm_access access, bool write)
 {
 	struct hmm_space *space = region->space;
 	struct hmm__frame *f = &space->frames[k->number];
@@ -349,6 +352,7 @@ static void rescue_done(struct hmm_region *region, struct rescue *k, bool existe
 		hmm__bump(&space->held, region->weight);
 	space->resident += region->weight;
 	hmm__frame_stays(space, k->number, HMM_REJECT_RACED);
+	hmm__record_access(region, page, write);
 	hmm__policy_touched(space->policy, &k->number, 1, access);
 	hmm__unlock(&space->lock);
 	HMM__COUNT(space, rescues, 1);
@@ -381,7 +385,7 @@ int hmm__rescue(struct hmm_region *region, uint64_t page, uint64_t w, enum hmm_a
 		rescue_back(region, page, &k);
 		return r;
 	}
-	rescue_done(region, &k, r == -EEXIST, access);
+	rescue_done(region, page, &k, r == -EEXIST, access, write);
 	hmm__page_leave(region, page, HMM__MAPPED, 0, dirty || in.dirtied ? HMM__DIRTY : 0);
 	hmm__reclaim_poke(region->space);
 	return 0;

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "lib/vm/call.h"
+#include "lib/vm/record.h"
 #include "lib/vm/vm.h"
 
 static uint64_t limit(const struct hmm_space *space)
@@ -54,8 +55,10 @@ static void tell_policy(struct hmm_region *region, uint64_t page, uint64_t w)
 
 	hmm__lock(&space->lock);
 	w = atomic_load(&region->words[page]); /* another thread may have let it go, and it may have left */
-	if (hmm__word_state(w) == HMM__MAPPED && hmm__word_frame(w) == number)
+	if (hmm__word_state(w) == HMM__MAPPED && hmm__word_frame(w) == number) {
+		hmm__record_access(region, page, false); /* whether it writes was told when it became writable */
 		hmm__policy_touched(space->policy, &number, 1, HMM_ACCESS_PIN);
+	}
 	hmm__unlock(&space->lock);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reclaimer.c - the background thread of a space: events, recalls, ticks, poison that has served its time
+ * reclaimer.c - the background thread of a space: events, recalls, ticks, the trace, poison that has served its time
  *
  * Frames are reclaimed by the threads that take them, a batch at a time (hmm__reclaim_poke): measured on two CPUs, a
  * background thread that did it instead competed with the application for a CPU, and waking it cost more than
@@ -12,6 +12,7 @@
 #include "lib/base/futex.h"
 #include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
+#include "lib/vm/record.h"
 #include "lib/vm/vm.h"
 
 #define TICK_NS UINT64_C(100000000)
@@ -49,7 +50,7 @@ static void rest(struct hmm_space *space, uint64_t *passes)
 {
 	uint32_t seen = atomic_load(&space->wakeups);
 	uint64_t now = hmm__counter_passes(space);
-	bool busy = now != *passes || atomic_load(&space->npoisoned);
+	bool busy = now != *passes || space->record || atomic_load(&space->npoisoned);
 
 	*passes = now;
 	if (atomic_load(&space->stop) || atomic_load_explicit(&space->event_count, memory_order_relaxed) || atomic_load(&space->pressure))
@@ -74,6 +75,7 @@ static void *run(void *arg)
 		}
 		hmm__work(space);
 		atomic_fetch_sub(&space->inside, 1);
+		hmm__record_flush(space);
 		hmm__events_deliver(space);
 		rest(space, &passes);
 	}

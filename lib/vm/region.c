@@ -11,6 +11,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/store/store.h"
+#include "lib/sys/sys.h"
 #include "lib/vm/call.h"
 #include "lib/vm/vm.h"
 
@@ -157,15 +158,36 @@ static int note_protection(struct hmm_region *region, uint64_t page, uint64_t np
 	return r;
 }
 
-static int map_region(struct hmm_region *region, const struct hmm_region_options *o)
+/*
+ * A fixed place is held while our own tables, windows and stores are made, lest the kernel put them there: a gap that
+ * was just made is where it looks first.  Given up right before the backend takes it.
+ */
+static int hold_place(const struct hmm_region_options *o, size_t length)
+{
+	void *place;
+
+	if (!(o->flags & HMM_REGION_FIXED))
+		return 0;
+	return hmm__sys_mmap(o->address, length, PROT_NONE,
+	                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0, &place);
+}
+
+static void give_place(const struct hmm_region_options *o, size_t length)
+{
+	if (o->flags & HMM_REGION_FIXED)
+		hmm__sys_munmap(o->address, length);
+}
+
+/* All that a region needs beside its addresses. */
+static int prepare_region(struct hmm_region *region, const struct hmm_region_options *o)
 {
 	struct hmm_space *space = region->space;
-	int prot = o->flags & HMM_REGION_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE, r;
-	unsigned flags = (o->flags & HMM_REGION_FIXED ? HMM_ATTACH_FIXED : 0) |
-	                 (o->flags & HMM_REGION_COPY_ON_FORK ? HMM_ATTACH_INHERIT : 0);
-	void *base;
+	int r = make_tables(region);
 
-	r = hmm__engine_open(space, o->delivery, &region->engine);
+	if (!r && o->flags & HMM_REGION_READ_ONLY)
+		r = note_protection(region, 0, region->npages, false);
+	if (!r)
+		r = hmm__engine_open(space, o->delivery, &region->engine);
 	if (!r)
 		r = hmm__pool_open(region->engine, region->shift, &region->pool);
 	if (!r && region->slots)
@@ -173,9 +195,18 @@ static int map_region(struct hmm_region *region, const struct hmm_region_options
 	/* After a fork its frames are shared, and can't be granted: dirty ones are copied, and that takes a frame. */
 	if (!r && region->flags & HMM_REGION_COPY_ON_FORK)
 		hmm__reserve(space, region->weight);
-	if (!r)
-		r = region->engine->ops->attach(region->engine->backend, o->address, region->length, region->shift, prot,
-		                                flags, &base);
+	return r;
+}
+
+static int attach_region(struct hmm_region *region, const struct hmm_region_options *o)
+{
+	int prot = o->flags & HMM_REGION_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE, r;
+	unsigned flags = (o->flags & HMM_REGION_FIXED ? HMM_ATTACH_FIXED : 0) |
+	                 (o->flags & HMM_REGION_COPY_ON_FORK ? HMM_ATTACH_INHERIT : 0);
+	void *base;
+
+	r = region->engine->ops->attach(region->engine->backend, o->address, region->length, region->shift, prot, flags,
+	                                &base);
 	if (r)
 		return r;
 	region->base = base;
@@ -183,6 +214,17 @@ static int map_region(struct hmm_region *region, const struct hmm_region_options
 	if (r)
 		region->engine->ops->detach(region->engine->backend, base, region->length);
 	return r;
+}
+
+static int map_region(struct hmm_region *region, const struct hmm_region_options *o)
+{
+	int r = hold_place(o, region->length);
+
+	if (r)
+		return r;
+	r = prepare_region(region, o);
+	give_place(o, region->length);
+	return r ? r : attach_region(region, o);
 }
 
 int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t offset, size_t length,
@@ -207,11 +249,7 @@ int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t of
 		return -ENOMEM;
 	}
 	fill_in(region, space, store, offset, length, &o);
-	r = make_tables(region);
-	if (!r && o.flags & HMM_REGION_READ_ONLY)
-		r = note_protection(region, 0, region->npages, false);
-	if (!r)
-		r = map_region(region, &o);
+	r = map_region(region, &o);
 	if (r) {
 		free_tables(region);
 		hmm__region_free(region);

@@ -9,6 +9,7 @@
 #include "lib/store/store.h"
 #include "lib/vm/batch.h"
 #include "lib/vm/call.h"
+#include "lib/vm/record.h"
 
 #define DEFAULT_POLICY "clock"
 #define FLAGS_KNOWN (HMM_SPACE_CHECK_POLICY | HMM_SPACE_NO_RECLAIMER)
@@ -133,14 +134,18 @@ static int start(struct hmm_space *space)
 		r = hmm__frames_init(space);
 	if (r)
 		return r;
-	r = make_policy(space);
+	r = hmm__record_open(space, space->given.record, &space->record);
+	if (!r)
+		r = make_policy(space);
 	if (!r) {
 		r = start_threads(space);
 		if (r)
 			hmm__policy_destroy(space->policy);
 	}
-	if (r)
+	if (r) {
+		hmm__record_close(space);
 		hmm__frames_fini(space);
+	}
 	return r;
 }
 
@@ -170,7 +175,7 @@ int hmm_space_create(uint64_t frames, const struct hmm_space_options *opts, stru
 	}
 	if (!r) {
 		space->swap = o.swap ? hmm_store_get(o.swap) : NULL;
-		space->given.policy = NULL; /* the caller's string */
+		space->given.policy = space->given.record = NULL; /* the caller's strings */
 		link_space(space);
 	}
 	hmm__signals_restore(&mask);
@@ -193,6 +198,7 @@ void hmm_space_destroy(struct hmm_space *space)
 	unlink_space(space);
 	for (unsigned i = 0; i < 2; i++)
 		hmm__engine_close(&space->engines[i]);
+	hmm__record_close(space);
 	hmm__events_deliver(space);
 	hmm__policy_destroy(space->policy);
 	hmm__slots_destroy(space->swap_slots);
@@ -202,7 +208,7 @@ void hmm_space_destroy(struct hmm_space *space)
 	hmm__signals_restore(&mask);
 }
 
-static void set_budget(struct hmm_space *space, uint64_t frames)
+void hmm__space_budget(struct hmm_space *space, uint64_t frames)
 {
 	__atomic_store_n(&space->budget, frames, __ATOMIC_RELAXED);
 	hmm__space_watermarks(space);
@@ -227,7 +233,7 @@ static uint64_t shrink(struct hmm_space *space, uint64_t asked)
 		excess = space->held + space->reserve > frames ? space->held + space->reserve - frames : 0;
 		last = !excess || idle > 8;
 		frames = HMM__MAX(HMM__MIN(space->held + (last ? 0 : space->reserve), space->budget), frames);
-		set_budget(space, frames);
+		hmm__space_budget(space, frames);
 		hmm__unlock(&space->lock);
 		if (last)
 			return frames;
@@ -242,19 +248,29 @@ static uint64_t shrink(struct hmm_space *space, uint64_t asked)
 	}
 }
 
-int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames)
+static uint64_t grow(struct hmm_space *space, uint64_t n)
 {
-	uint64_t reached = frames;
+	uint64_t frames;
 
 	hmm__lock(&space->lock);
-	if (frames >= space->budget)
-		set_budget(space, frames);
+	frames = HMM__MIN(space->budget + n, (uint64_t)space->capacity); /* another resize may have been in between */
+	hmm__space_budget(space, frames);
 	hmm__unlock(&space->lock);
-	if (frames < hmm__peek(&space->budget))
+	return frames;
+}
+
+int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames)
+{
+	uint64_t old = hmm__peek(&space->budget), reached = old;
+
+	if (frames > old)
+		reached = grow(space, hmm__supply_take(space, frames - old));
+	else if (frames < old)
 		reached = shrink(space, frames);
+	hmm__supply_return(space);
 	hmm__frames_changed(space);
 	*ret_frames = reached;
-	return reached > frames ? -EAGAIN : 0;
+	return reached != frames ? -EAGAIN : 0;
 }
 
 int hmm_space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames)
@@ -298,6 +314,16 @@ int64_t hmm_space_reclaim(struct hmm_space *space, uint64_t n)
 	return total ? total : r;
 }
 
+/* It may report an event, so signals are blocked; a fork need not wait for the file. */
+static void flush_record(struct hmm_space *space)
+{
+	sigset_t mask;
+
+	hmm__signals_block(&mask);
+	hmm__record_flush(space);
+	hmm__signals_restore(&mask);
+}
+
 int hmm_space_poll(struct hmm_space *space)
 {
 	struct hmm__call call;
@@ -307,6 +333,7 @@ int hmm_space_poll(struct hmm_space *space)
 	hmm__call_begin_space(&call, space);
 	hmm__work(space);
 	hmm__call_end(&call);
+	flush_record(space);
 	hmm__events_deliver(space);
 	return 0;
 }

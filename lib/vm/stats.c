@@ -8,6 +8,7 @@
 #include "lib/base/arena.h"
 #include "lib/vm/batch.h"
 #include "lib/vm/call.h"
+#include "lib/vm/record.h"
 
 static uint64_t table_bytes(struct hmm_region *region)
 {
@@ -27,7 +28,7 @@ static uint64_t policy_bytes(struct hmm_space *space)
 
 static uint64_t metadata_bytes(struct hmm_space *space)
 {
-	uint64_t bytes = sizeof(*space);
+	uint64_t bytes = sizeof(*space) + hmm__record_bytes(space);
 
 	hmm__lock(&space->lock);
 	bytes += space->fresh_frame * sizeof(struct hmm__frame) + policy_bytes(space);
@@ -159,6 +160,7 @@ int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats)
 		s.swap_bytes = hmm__slots_used(space->swap_slots) << HMM__PAGE_SHIFT_MIN;
 	hmm__unlock(&space->swap_lock);
 	s.metadata_bytes = metadata_bytes(space);
+	hmm__record_stats(space, &s.recorded, &s.record_drops);
 	s.engine = HMM_ENGINE_COPY;
 	for (unsigned i = 0; i < 2; i++) {
 		if (!space->engines[i].open)

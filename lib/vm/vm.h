@@ -152,10 +152,13 @@ struct hmm__poisoned {
 };
 
 struct hmm__batch;
+struct hmm__record;
 
 struct hmm_space {
 	struct hmm__lock lock;       /* (s) */
 	uint64_t budget;             /* (s) frames */
+	uint64_t granted;            /* (s) frames that the supplier gave: budget <= granted once there is one */
+	struct hmm__engine *supplier; /* (s) the engine opened first; NULL: none is open yet */
 	uint64_t held;               /* (s) V1 */
 	uint64_t peak_held;          /* (s) */
 	uint64_t free_slots;         /* (s) frames in free populated slots */
@@ -217,6 +220,8 @@ struct hmm_space {
 	_Atomic int64_t pressure;    /* frames the supplier wants back */
 
 	struct hmm__assist assist;
+
+	struct hmm__record *record;  /* (i) NULL: nothing is recorded; a fork takes it from the child */
 
 	_Atomic uint32_t gate;       /* 1: closed for fork; futex */
 	_Atomic uint32_t inside;     /* background work that the gate must wait for */
@@ -346,6 +351,15 @@ int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool 
 int hmm__engine_open(struct hmm_space *space, uint32_t delivery, struct hmm__engine **ret_engine);
 void hmm__engine_close(struct hmm__engine *engine);
 
+/* supply.c */
+/* The first engine of a space asks for its budget.  0, or -errno with nothing taken.  No lock but the engine lock is held. */
+int hmm__supply_begin(struct hmm__engine *engine);
+void hmm__supply_end(struct hmm__engine *engine);
+/* Ask for n frames more; returns those given. */
+uint64_t hmm__supply_take(struct hmm_space *space, uint64_t n);
+/* Give back what is beyond the budget. */
+void hmm__supply_return(struct hmm_space *space);
+
 /* reclaim.c */
 /* One pass.  Returns frames made free (0 or more), or -errno if nothing was and a store is why. */
 int64_t hmm__reclaim(struct hmm_space *space, uint64_t want);
@@ -417,6 +431,7 @@ uint64_t hmm__pin_room(const struct hmm_space *space);
 
 /* space.c */
 void hmm__space_watermarks(struct hmm_space *space);
+void hmm__space_budget(struct hmm_space *space, uint64_t frames); /* under the lock: with water marks and policy */
 int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames);
 
 /* fork.c */

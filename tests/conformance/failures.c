@@ -187,8 +187,40 @@ START_TEST(flaky_store_loses_nothing)
 }
 END_TEST
 
+/* Frames come from a supplier: none, and no region is made; no more, and the budget stays. */
+START_TEST(supplier_may_refuse_frames)
+{
+	uint64_t calls, reached = 0;
+	struct hmm_region *region;
+	struct world w;
+	struct world_map m;
+
+	OPEN(&w);
+	calls = hmm_mock_calls(w.mock, HMM_MOCK_FRAMES);
+	hmm_mock_fail(w.mock, HMM_MOCK_FRAMES, 1, 0, 0, 0, -ENOMEM);
+	ck_assert_int_eq(hmm_region_map(w.space, NULL, 0, 8 * w.page, NULL, &region), -ENOMEM);
+	ck_assert_uint_eq(hmm_mock_calls(w.mock, HMM_MOCK_FRAMES), calls + 1);
+	world_map(&w, &m, NPAGES * w.page, NULL);
+	ck_assert_int_eq(hmm_space_resize(w.space, FRAMES / 2, &reached), 0);
+	ck_assert_uint_eq(reached, FRAMES / 2);
+	hmm_mock_fail(w.mock, HMM_MOCK_FRAMES, 1, 0, 0, 0, -ENOMEM);
+	ck_assert_int_eq(hmm_space_resize(w.space, FRAMES, &reached), -EAGAIN);
+	ck_assert_uint_eq(reached, FRAMES / 2);
+	for (size_t i = 0; i < NPAGES; i++)
+		world_put(&w, &m, i, 2);
+	ck_assert_int_eq(hmm_space_resize(w.space, FRAMES, &reached), 0);
+	ck_assert_uint_eq(reached, FRAMES);
+	for (size_t i = 0; i < NPAGES; i++)
+		world_check(&w, &m, i, 2);
+	world_unmap(&w, &m);
+	world_close(&w);
+}
+END_TEST
+
 void add_failure_tests(TCase *t, int i)
 {
+	if (backend_of(i) <= WORLD_MOCK_THREAD)
+		tcase_add_loop_test(t, supplier_may_refuse_frames, i, i + 1);
 	tcase_add_loop_test(t, unreadable_page_fails_its_access_only, i, i + 1);
 	tcase_add_loop_test(t, unwritable_pages_stay_in_memory, i, i + 1);
 	tcase_add_loop_test(t, unmap_of_an_unwritable_shared_region_fails_and_keeps_it, i, i + 1);

@@ -170,7 +170,7 @@ END_TEST
 START_TEST(huge_region_costs_what_is_touched)
 {
 	/* Real memory needs the addresses once, the mock twice. */
-	size_t length = (size_t)1 << (WORLD_TSAN ? 38 : 40);
+	size_t length = (size_t)1 << (TEST_TSAN ? 38 : 40);
 	struct world w;
 	struct world_map m;
 	uint64_t word, seen, seed = 77;

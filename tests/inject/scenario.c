@@ -18,7 +18,7 @@
 
 #define FRAMES HMM_FRAMES_MIN
 #define NPAGES (4 * FRAMES)
-#define PATIENCE_MS (WORLD_TSAN ? 60000 : 15000)
+#define PATIENCE_MS (TEST_TSAN ? 60000 : 15000)
 #define PATIENCE 2000 /* tries, a millisecond apart: a page that could not be read is refused for a while */
 
 static __attribute__((noreturn, format(printf, 2, 3))) void give_up(const struct scenario *s, const char *format, ...)

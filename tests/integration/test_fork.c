@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,7 @@ START_TEST(region_is_absent_in_the_child)
 	world_map(&w, &m, NPAGES * w.page, NULL);
 	for (size_t i = 0; i < NPAGES; i++)
 		world_put(&w, &m, i, 3);
+	world_threads_rest();
 	in_child(expect_absent, &w, &m);
 	for (size_t i = 0; i < NPAGES; i++)
 		world_check(&w, &m, i, 3);
@@ -91,6 +93,7 @@ static void copies(enum world_backend backend, enum world_store kind)
 	for (size_t i = 0; i < NPAGES; i++)
 		world_put(&w, &m, i, 3 + i % 2);
 	for (int round = 0; round < 3; round++) {
+		world_threads_rest();
 		in_child(use_copy, &w, &m);
 		for (size_t i = 0; i < NPAGES; i++)
 			world_check(&w, &m, i, 3 + i % 2);
@@ -140,6 +143,7 @@ START_TEST(parents_writes_after_the_fork_are_not_seen)
 	for (size_t i = 0; i < NPAGES; i++)
 		world_put(&w, &m, i, 3 + i % 2);
 	ck_assert_int_eq(pipe(go), 0);
+	world_threads_rest();
 	pid = fork();
 	if (pid == 0) {
 		char byte;
@@ -160,8 +164,9 @@ START_TEST(parents_writes_after_the_fork_are_not_seen)
 }
 END_TEST
 
-static atomic_int finished;
+static atomic_int begun, finished;
 
+/* They don't allocate memory: world_threads_rest() says why. */
 struct busy {
 	struct world *w;
 	struct world_map *m;
@@ -172,6 +177,7 @@ static void *keep_faulting(void *arg)
 {
 	struct busy *b = arg;
 
+	atomic_fetch_add(&begun, 1);
 	while (!atomic_load(&finished))
 		if (world_has(b->w, b->m, world_random(&b->seed) % b->m->npages, 3) != 1)
 			return b;
@@ -196,22 +202,19 @@ START_TEST(fork_while_other_threads_fault)
 	struct world_map m;
 	void *bad;
 
-#ifdef __SANITIZE_ADDRESS__
-	test_skip("a sanitizer whose allocator is safe across fork() in a process of several threads");
-#endif
-
 	if (missing)
 		world_skip(missing);
-	if (WORLD_TSAN)
-		world_skip("a sanitizer that allows threads before fork");
 	world_open(&w, (enum world_backend)_i, WORLD_SWAP_FILE, 1, FRAMES, NULL);
 	world_map(&w, &m, NPAGES * w.page, &opts);
 	for (size_t i = 0; i < NPAGES; i++)
 		world_put(&w, &m, i, 3);
+	world_threads_rest();
 	for (unsigned i = 0; i < 2; i++) {
 		busy[i] = (struct busy){ .w = &w, .m = &m, .seed = i };
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, keep_faulting, &busy[i]), 0);
 	}
+	while (atomic_load(&begun) < 2)
+		sched_yield();
 	for (int round = 0; round < 8; round++)
 		in_child(check_all, &w, &m);
 	atomic_store(&finished, 1);
@@ -260,6 +263,7 @@ START_TEST(child_ends_its_copy_and_begins_anew)
 	world_map(&w, &m, NPAGES * w.page, &opts);
 	for (size_t i = 0; i < NPAGES; i++)
 		world_put(&w, &m, i, 3);
+	world_threads_rest();
 	in_child(end_and_begin, &w, &m);
 	for (size_t i = 0; i < NPAGES; i++)
 		world_check(&w, &m, i, 3);

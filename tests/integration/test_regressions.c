@@ -57,24 +57,16 @@ static void set_fault(struct hmm_store *store, struct hmm_store_fault fault)
 	ck_assert_int_eq(hmm_store_set_fault(store, &fault), 0);
 }
 
-/*
- * Evict all of a map.  Several calls: the first one that meets a mapping as the application left it may stop there, and
- * what it has learnt shows in the next.
- */
+/* Evict all of a map, in one call. */
 static void page_out(struct world_map *m)
 {
 	uint8_t residency[64];
-	size_t resident = m->npages;
 
 	ck_assert_uint_le(m->npages, sizeof(residency));
-	for (unsigned tries = 0; tries < 4 && resident; tries++) {
-		ck_assert_int_eq(hmm_region_advise(m->region, m->base, m->length, HMM_ADVISE_PAGEOUT), 0);
-		ck_assert_int_eq(hmm_region_residency(m->region, m->base, m->length, residency), 0);
-		resident = 0;
-		for (size_t i = 0; i < m->npages; i++)
-			resident += (residency[i] & HMM_RESIDENT) != 0;
-	}
-	ck_assert_msg(resident == 0, "%zu pages can't be evicted", resident);
+	ck_assert_int_eq(hmm_region_advise(m->region, m->base, m->length, HMM_ADVISE_PAGEOUT), 0);
+	ck_assert_int_eq(hmm_region_residency(m->region, m->base, m->length, residency), 0);
+	for (size_t i = 0; i < m->npages; i++)
+		ck_assert_msg(!(residency[i] & HMM_RESIDENT), "page %zu is still resident", i);
 }
 
 /* A thread that writes all pages of a map, while another one unmaps parts of a region. */
@@ -294,6 +286,7 @@ START_TEST(large_page_shared_in_part_since_a_fork_is_kept)
 	for (unsigned i = 0; i < PARTS; i++)
 		ck_assert_int_eq(put_byte(m.base + i * w.page, (uint8_t)(10 + i)), 0);
 	ck_assert_int_eq(pipe(go), 0);
+	world_threads_rest();
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
@@ -361,6 +354,7 @@ START_TEST(childs_new_region_does_not_disturb_the_parents_swap)
 	ck_assert_int_eq(swap_out(&w, &before, 10), 0);
 	ck_assert_int_eq(pipe(there), 0);
 	ck_assert_int_eq(pipe(back), 0);
+	world_threads_rest();
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
@@ -569,6 +563,32 @@ START_TEST(dirty_pages_that_the_application_protected_can_be_evicted)
 }
 END_TEST
 
+/* The library's own tables once took the place, where it was the gap that the kernel fills first. */
+START_TEST(fixed_region_fits_a_gap_that_was_just_made)
+{
+	enum { PAGES = 16 };
+	enum world_backend backend = backend_or_skip(_i);
+	struct hmm_region_options opts = { .size = sizeof(opts), .flags = HMM_REGION_FIXED,
+	                                   .delivery = world_delivery(backend) };
+	struct hmm_region *region = NULL;
+	struct world w;
+
+	world_open(&w, backend, WORLD_SWAP_FILE, 1, 64, NULL);
+	for (unsigned round = 0; round < 4; round++) {
+		opts.address = mmap(NULL, PAGES * w.page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ck_assert_ptr_ne(opts.address, MAP_FAILED);
+		ck_assert_int_eq(hmm_region_map(w.space, NULL, 0, PAGES * w.page, &opts, &region), -EEXIST);
+		ck_assert_int_eq(munmap(opts.address, PAGES * w.page), 0);
+		ck_assert_int_eq(hmm_region_map(w.space, NULL, 0, PAGES * w.page, &opts, &region), 0);
+		ck_assert_ptr_eq(hmm_region_base(region), opts.address);
+		ck_assert_int_eq(put_byte(opts.address, 7), 0);
+		ck_assert_int_eq(get_byte(opts.address), 7);
+		ck_assert_int_eq(hmm_region_unmap(region), 0);
+	}
+	world_close(&w);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("regressions");
@@ -581,13 +601,16 @@ static Suite *suite(void)
 		tcase_add_loop_test(t, sync_ends_after_the_application_dropped_a_page, i, i + 1);
 		tcase_add_loop_test(t, pageout_ends_after_the_application_dropped_a_page, i, i + 1);
 		tcase_add_loop_test(t, hole_in_a_dirty_run_loses_no_other_page, i, i + 1);
-		tcase_add_loop_test(t, large_page_shared_in_part_since_a_fork_is_kept, i, i + 1);
-		tcase_add_loop_test(t, childs_new_region_does_not_disturb_the_parents_swap, i, i + 1);
+		if (!TEST_TSAN) { /* threads start after a fork: meson.build */
+			tcase_add_loop_test(t, large_page_shared_in_part_since_a_fork_is_kept, i, i + 1);
+			tcase_add_loop_test(t, childs_new_region_does_not_disturb_the_parents_swap, i, i + 1);
+		}
 		tcase_add_loop_test(t, shared_region_can_not_be_copied_on_fork, i, i + 1);
 		tcase_add_loop_test(t, refusal_of_a_page_in_the_laundry_fails_sync_and_unmap, i, i + 1);
 		tcase_add_loop_test(t, slow_store_and_many_threads_give_no_sigbus, i, i + 1);
 		tcase_add_loop_test(t, refusing_store_does_not_stop_eviction_to_a_healthy_one, i, i + 1);
 		tcase_add_loop_test(t, dirty_pages_that_the_application_protected_can_be_evicted, i, i + 1);
+		tcase_add_loop_test(t, fixed_region_fits_a_gap_that_was_just_made, i, i + 1);
 		suite_add_tcase(s, t);
 	}
 	return s;

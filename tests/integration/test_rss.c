@@ -35,9 +35,6 @@ START_TEST(budget_holds_as_the_kernel_counts)
 
 	if (missing)
 		world_skip(missing);
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	world_skip("a build without sanitizer: its shadow memory counts too");
-#endif
 	world_open(&w, (enum world_backend)_i, WORLD_SWAP_FILE, 1, FRAMES,
 	           &(struct hmm_space_options){ .size = sizeof(struct hmm_space_options), .max_frames = FRAMES });
 	world_map(&w, &m, NPAGES * w.page, NULL);

@@ -7,6 +7,7 @@
  */
 #include "tests/world.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -24,9 +25,11 @@ static sem_t parked;
 static atomic_int finished;
 static atomic_uint turn;
 
+/* Leaves errno as it was, as a handler must: the thread may stand between a failed call and its look at errno. */
 static void park(int signal)
 {
 	unsigned mine = atomic_load(&turn);
+	int saved = errno;
 	sigset_t mask;
 
 	(void)signal;
@@ -36,6 +39,7 @@ static void park(int signal)
 	while (atomic_load(&turn) == mine)
 		sigsuspend(&mask);
 	sem_post(&parked);
+	errno = saved;
 }
 
 static void go_on(int signal)

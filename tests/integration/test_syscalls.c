@@ -60,10 +60,14 @@ static void check_page(struct world *w, const uint8_t *seen, size_t page, uint64
 	free(expected);
 }
 
+/* One assertion for all of them: each costs a system call. */
 static void check_bytes(const uint8_t *p, size_t length)
 {
-	for (size_t i = 0; i < length; i++)
-		ck_assert_msg(p[i] == (uint8_t)(i * 13 + i / 4096), "byte %zu is %#x", i, p[i]);
+	size_t i = 0;
+
+	while (i < length && p[i] == (uint8_t)(i * 13 + i / 4096))
+		i++;
+	ck_assert_msg(i == length, "byte %zu is %#x", i, p[i]);
 }
 
 START_TEST(read_fills_memory_that_is_not_resident)

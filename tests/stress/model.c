@@ -91,8 +91,8 @@ void model_write(struct model *model, struct model_region *r, size_t record)
 		sequence = atomic_load_explicit(&r->issued[record], memory_order_relaxed) + 1;
 	for (unsigned i = 0; i < MODEL_WORDS; i++)
 		words[i] = model_word(r, record, i, sequence);
-	atomic_store_explicit(&r->issued[record], sequence, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
+	/* Taken over from who looked before (check_others), so that nobody who read `issued` before can meet these words. */
+	atomic_exchange_explicit(&r->issued[record], sequence, memory_order_acquire);
 	do
 		e = world_write(&model->world, r->map.region, model_record(r, record), words, sizeof(words));
 	while (patiently(model, e, &tries));
@@ -123,8 +123,8 @@ static void check_others(struct model *model, struct model_region *r, size_t rec
 	int e = read_record(model, r, record, words);
 
 	ck_assert_msg(e == 0, "%s record %zu: read: %s", r->name, record, strerror(-e));
-	atomic_thread_fence(memory_order_seq_cst);
-	high = atomic_load_explicit(&r->issued[record], memory_order_relaxed);
+	/* Read by a read-modify-write that releases: the words above were read before it, whoever issues the next. */
+	high = atomic_fetch_add_explicit(&r->issued[record], 0, memory_order_release);
 	for (unsigned i = 0; i < MODEL_WORDS; i++) {
 		uint32_t sequence = (uint32_t)words[i];
 
