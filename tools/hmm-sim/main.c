@@ -4,29 +4,31 @@
  *
  * Nothing is printed before every trace has been read to its end and simulated, so a damaged one leaves no half of a result.
  */
-#include <stdlib.h>
+#include <stdio.h>
 
 #include "options.h"
 
-static int print(const struct options *options, const struct results *results)
+/* Both live as long as the program: what they point to is never freed, and never lost. */
+static struct options options;
+static struct results results;
+
+static int print(void)
 {
-	if (options->advises)
-		return advise_write(stdout, options->run.sizes.budget, options->output == OUTPUT_JSON, results);
-	switch (options->output) {
+	if (options.advises)
+		return advise_write(stdout, options.run.sizes.budget, options.output == OUTPUT_JSON, &results);
+	switch (options.output) {
 	case OUTPUT_JSON:
-		return results_write_json(stdout, results);
+		return results_write_json(stdout, &results);
 	case OUTPUT_CSV:
-		return results_write_csv(stdout, results);
+		return results_write_csv(stdout, &results);
 	default:
-		return results_write_table(stdout, results);
+		return results_write_table(stdout, &results);
 	}
 }
 
 int main(int argc, char **argv)
 {
-	struct results results = { NULL, 0 };
 	struct failure failure = { .status = STATUS_FAILED };
-	struct options options;
 
 	options_parse(argc, argv, &options);
 	for (size_t i = 0; i < options.ntraces; i++) {
@@ -39,10 +41,9 @@ int main(int argc, char **argv)
 		return STATUS_FAILED;
 	if (options.html != NULL && results_html(options.html, &results) != 0)
 		return STATUS_FAILED;
-	if (print(&options, &results) != 0 || fflush(stdout) != 0) {
+	if (print() != 0 || fflush(stdout) != 0) {
 		perror("hmm-sim: standard output");
 		return STATUS_FAILED;
 	}
-	free(results.at);
 	return 0;
 }

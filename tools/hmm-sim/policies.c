@@ -136,7 +136,12 @@ int policies_parse(const char *list, struct options *options, struct failure *fa
 		snprintf(failure->text, sizeof(failure->text), "out of memory");
 		if (piece == NULL)
 			return -1;
-		r = strcmp(piece, "all") == 0 ? add_all(options) : add_piece(options, piece, failure);
+		if (strcmp(piece, "all") == 0) {
+			free(piece);
+			r = add_all(options);
+		} else {
+			r = add_piece(options, piece, failure);
+		}
 		if (r != 0)
 			return -1;
 		list = *end == ',' ? end + 1 : end;

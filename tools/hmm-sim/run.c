@@ -545,7 +545,7 @@ int run_trace(const char *path, const struct run_options *options, struct result
 
 	if (trace_open(path, &options->trace, &reader, failure) != 0)
 		return -1;
-	run.name = strdup(trace_name(reader)); /* results name it: kept to the end of the program */
+	run.name = strdup(trace_name(reader)); /* results name it: kept to the end of the program, if there are any */
 	r = run.name != NULL ? run_reader(&run, &reader, failure) : fail(failure, path, strerror(ENOMEM));
 	if (r == 0)
 		r = collect(&run, results, failure);
@@ -554,6 +554,8 @@ int run_trace(const char *path, const struct run_options *options, struct result
 		destroy(&run.jobs[i]);
 		free(run.jobs[i].results);
 	}
+	if (r != 0)
+		free(run.name);
 	free(run.jobs);
 	trace_free(&run.trace);
 	trace_close(reader);
