@@ -12,9 +12,16 @@
 #include "tests/world.h"
 
 #define FRAMES 1024
-#if TEST_TSAN
+/* Slow builds: threads that count lines, or accesses, in shared memory. */
+#if TEST_TSAN && !defined(TEST_SLOW)
+#define TEST_SLOW 1
+#endif
+
+#ifdef TEST_SLOW
+#define SLOW 1
 #define NPAGES (2 * FRAMES)
 #else
+#define SLOW 0
 #define NPAGES (4 * FRAMES)
 #endif
 #define READERS 3
@@ -206,8 +213,8 @@ static Suite *suite(void)
 	for (int i = 0; i < WORLD_BACKENDS; i++) {
 		TCase *t;
 
-		/* slow there: one of each kind */
-		if (TEST_TSAN && i != WORLD_MOCK_THREAD && i != WORLD_INLINE_AUTO && i != WORLD_THREAD_AUTO)
+		/* one of each kind */
+		if (SLOW && i != WORLD_MOCK_THREAD && i != WORLD_INLINE_AUTO && i != WORLD_THREAD_AUTO)
 			continue;
 		t = tcase_create(world_backend_names[i]);
 		tcase_set_timeout(t, 60);
