@@ -165,7 +165,7 @@ static void extras(const struct options *options, struct results *results)
 /*
  * Written page by page, as a program writes that keeps its data in pages.  What is written 256 KiB at a time the kernel keeps in
  * folios of that size, and with ext4 every later write of a page into one walks the blocks of all of it: 3.8 us a write
- * on Linux 6.18, more than all the rest of it.  Only the library's mixes write to the file.
+ * on Linux 6.18 by a profile of one run, more than all the rest of it.  Only the library's mixes write to the file.
  */
 static int make_file(const struct options *options)
 {
