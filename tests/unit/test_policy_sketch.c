@@ -483,7 +483,9 @@ START_TEST(a_scan_does_not_drive_out_what_is_frequent)
 	}
 	/* LRU keeps a hot page with probability about 0.4 */
 	ck_assert_uint_ge(misses_of("lru", "", 100, &trace), N - hot + hot / 3);
-	ck_assert_uint_le(misses_of("wtinylfu", "", 100, &trace), N - hot + hot / 20);
+	/* its window stays small on the whole, though the climber follows noise: some samples in a row may enlarge it */
+	ck_assert_uint_le(misses_of("wtinylfu", "", 100, &trace), N - hot + hot / 4);
+	ck_assert_uint_le(misses_of("wtinylfu", "climb=0", 100, &trace), N - hot + hot / 20);
 	/* in batches six times as large as the window, too: who leaves it waits for the duel */
 	ck_assert_uint_le(misses_in_batches("wtinylfu:climb=0,window=0.06", 164, 64, &trace), N - hot + hot / 20);
 	/* a page that is used by calls again and again is spared: better than FIFO, which counts nothing */
