@@ -198,6 +198,8 @@ static void twoq_hint(void *state, uint32_t frame, struct hmm_page_range range, 
 		twoq_touch(twoq, frame);
 }
 
+HMM_POLICY_EXCHANGE(twoq_exchange, twoq_miss, twoq_choose, twoq_evicted, twoq_inserted)
+
 const struct hmm_policy_ops hmm__policy_2q = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -214,6 +216,7 @@ const struct hmm_policy_ops hmm__policy_2q = {
 	.touched = twoq_touched,
 	.choose = twoq_choose,
 	.evicted = twoq_evicted,
+	.exchange = twoq_exchange,
 	.rejected = twoq_rejected,
 	.removed = twoq_removed,
 	.hint = twoq_hint,

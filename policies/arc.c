@@ -155,10 +155,9 @@ static void arc_touched(void *state, const uint32_t *frames, uint32_t n, enum hm
 	struct arc *arc = state;
 
 	(void)access;
+	/* the same steps for T1 and T2: which of them a page is in is hard to predict */
 	for (uint32_t i = 0; i < n; i++) {
-		if (arc->segments.tag[frames[i]] == FREQUENT)
-			frame_list_move_newest(&arc->segments.list[FREQUENT], frames[i]);
-		else if (segments_hold(&arc->segments, frames[i]))
+		if (segments_hold(&arc->segments, frames[i]))
 			segments_move(&arc->segments, FREQUENT, frames[i]);
 	}
 }
@@ -221,6 +220,8 @@ static void arc_hint(void *state, uint32_t frame, struct hmm_page_range range, e
 		arc_touched(state, &frame, 1, HMM_ACCESS_PREFETCH);
 }
 
+HMM_POLICY_EXCHANGE(arc_exchange, arc_miss, arc_choose, arc_evicted, arc_inserted)
+
 const struct hmm_policy_ops hmm__policy_arc = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -237,6 +238,7 @@ const struct hmm_policy_ops hmm__policy_arc = {
 	.touched = arc_touched,
 	.choose = arc_choose,
 	.evicted = arc_evicted,
+	.exchange = arc_exchange,
 	.rejected = arc_rejected,
 	.removed = arc_removed,
 	.hint = arc_hint,

@@ -225,6 +225,8 @@ static void car_hint(void *state, uint32_t frame, struct hmm_page_range range, e
 		car_touch(car, frame);
 }
 
+HMM_POLICY_EXCHANGE(car_exchange, car_miss, car_choose, car_evicted, car_inserted)
+
 const struct hmm_policy_ops hmm__policy_car = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -241,6 +243,7 @@ const struct hmm_policy_ops hmm__policy_car = {
 	.touched = car_touched,
 	.choose = car_choose,
 	.evicted = car_evicted,
+	.exchange = car_exchange,
 	.rejected = car_rejected,
 	.removed = car_removed,
 	.hint = car_hint,

@@ -14,6 +14,10 @@
  * Known weakness: as LRU: scans, and loops slightly larger than memory.  If everything was touched, the hand has to go
  * all the way round.
  *
+ * A page that is spared stays where it stands, for the hand moves: the ring's victim end is where the hand is, its
+ * newest end just behind it.  The end that frame-list.h knows stays anywhere in the ring and means nothing, until
+ * settle() puts it under the hand.
+ *
  * New pages count 0.  A page touched while it was proposed (RACED) is treated as the hand treats a page in use: it
  * loses one, if it has any, and becomes the newest.  WILLNEED is a touch; DISCARD, EVICT_NEXT and WONTNEED clear
  * the count and make the page the next victim, the last one named first.
@@ -28,6 +32,7 @@
 struct clock {
 	struct frame_list list;
 	uint8_t *count; /* capacity, behind the links */
+	uint32_t hand;
 	uint8_t most;
 	struct frame_link links[];
 };
@@ -42,6 +47,7 @@ static void clock_init(struct clock *clock, uint32_t capacity, unsigned bits)
 	clock->most = (uint8_t)((1u << bits) - 1);
 	clock->count = (uint8_t *)clock->links + frame_list_size(capacity);
 	frame_list_init(&clock->list, clock->links, capacity);
+	clock->hand = clock->list.order;
 }
 
 static int clock_start(void *state, uint32_t capacity, uint32_t frames, const char *text)
@@ -64,13 +70,32 @@ static int clock2_start(void *state, uint32_t capacity, uint32_t frames, const c
 	return text[0] != '\0' ? -EINVAL : 0;
 }
 
+/* The ring's end goes where the hand is, which stands on it then: frame-list.h looks in the right places. */
+static void settle(struct clock *clock)
+{
+	uint32_t end = clock->list.order;
+
+	if (clock->hand == end)
+		return;
+	frame_list_unlink(&clock->list, end);
+	frame_list_link_after(&clock->list, clock->hand, end);
+	clock->hand = end;
+}
+
+static void clock_unlink(struct clock *clock, uint32_t frame)
+{
+	if (clock->hand == frame)
+		clock->hand = clock->links[frame].prev;
+	frame_list_unlink(&clock->list, frame);
+}
+
 static void clock_inserted(void *state, uint32_t frame, uint64_t page, uint32_t region, enum hmm_access access)
 {
 	struct clock *clock = state;
 
 	(void)page, (void)region, (void)access;
 	clock->count[frame] = 0;
-	frame_list_push_newest(&clock->list, frame);
+	frame_list_link_after(&clock->list, clock->hand, frame);
 }
 
 static void clock_touch(struct clock *clock, uint32_t frame)
@@ -93,13 +118,15 @@ static uint32_t clock_choose(void *state, uint32_t want, uint32_t *out, uint32_t
 	uint32_t n = 0;
 
 	for (; n < want && scan > 0; scan--) {
-		uint32_t frame = frame_list_victim(&clock->list);
+		uint32_t frame = clock->hand;
 
+		if (__builtin_expect(frame == clock->list.order, 0))
+			frame = frame_list_victim(&clock->list);
 		if (frame == FRAME_NONE)
 			break;
+		clock->hand = clock->links[frame].prev;
 		if (clock->count[frame] > 0) {
 			clock->count[frame]--;
-			frame_list_move_newest(&clock->list, frame);
 		} else {
 			frame_list_unlink(&clock->list, frame);
 			out[n++] = frame;
@@ -113,7 +140,12 @@ static uint32_t clock_evicted(void *state, uint32_t frame, uint64_t page)
 	struct clock *clock = state;
 
 	(void)page;
-	frame_list_evicted(&clock->list, frame);
+	if (__builtin_expect(frame_list_holds(&clock->list, frame), 0))
+		clock_unlink(clock, frame);
+	if (__builtin_expect(clock->list.patience != 0, 0)) {
+		settle(clock);
+		frame_list_count_eviction(&clock->list);
+	}
 	return 0;
 }
 
@@ -123,7 +155,7 @@ static void clock_rejected(void *state, uint32_t frame, enum hmm_reject why)
 
 	if (why == HMM_REJECT_RACED) {
 		clock->count[frame] -= clock->count[frame] > 0;
-		frame_list_push_newest(&clock->list, frame);
+		frame_list_link_after(&clock->list, clock->hand, frame);
 	} else {
 		frame_list_refuse(&clock->list, frame);
 	}
@@ -134,7 +166,7 @@ static void clock_removed(void *state, uint32_t frame, uint64_t page, enum hmm_r
 	struct clock *clock = state;
 
 	(void)page, (void)why;
-	frame_list_unlink(&clock->list, frame);
+	clock_unlink(clock, frame);
 }
 
 static void clock_hint(void *state, uint32_t frame, struct hmm_page_range range, enum hmm_hint hint, int64_t value)
@@ -146,11 +178,14 @@ static void clock_hint(void *state, uint32_t frame, struct hmm_page_range range,
 		return;
 	if (hint == HMM_HINT_DISCARD || hint == HMM_HINT_EVICT_NEXT || hint == HMM_HINT_WONTNEED) {
 		clock->count[frame] = 0;
+		settle(clock);
 		frame_list_move_victim(&clock->list, frame);
 	} else if (hint == HMM_HINT_WILLNEED) {
 		clock_touch(clock, frame);
 	}
 }
+
+HMM_POLICY_EXCHANGE(clock_exchange, hmm_policy_no_miss, clock_choose, clock_evicted, clock_inserted)
 
 #define CLOCK_HOOKS \
 	.size = sizeof(struct hmm_policy_ops), \
@@ -161,6 +196,7 @@ static void clock_hint(void *state, uint32_t frame, struct hmm_page_range range,
 	.touched = clock_touched, \
 	.choose = clock_choose, \
 	.evicted = clock_evicted, \
+	.exchange = clock_exchange, \
 	.rejected = clock_rejected, \
 	.removed = clock_removed, \
 	.hint = clock_hint

@@ -584,6 +584,8 @@ static void clockpro_hint(void *state, uint32_t frame, struct hmm_page_range ran
 	}
 }
 
+HMM_POLICY_EXCHANGE(clockpro_exchange, clockpro_miss, clockpro_choose, clockpro_evicted, clockpro_inserted)
+
 const struct hmm_policy_ops hmm__policy_clockpro = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -599,6 +601,7 @@ const struct hmm_policy_ops hmm__policy_clockpro = {
 	.touched = clockpro_touched,
 	.choose = clockpro_choose,
 	.evicted = clockpro_evicted,
+	.exchange = clockpro_exchange,
 	.rejected = clockpro_rejected,
 	.removed = clockpro_removed,
 	.hint = clockpro_hint,
@@ -619,6 +622,7 @@ const struct hmm_policy_ops hmm__policy_clockpro_adaptive = {
 	.touched = clockpro_touched,
 	.choose = clockpro_choose,
 	.evicted = clockpro_evicted,
+	.exchange = clockpro_exchange,
 	.rejected = clockpro_rejected,
 	.removed = clockpro_removed,
 	.hint = clockpro_hint,

@@ -103,6 +103,8 @@ static void fifo_hint(void *state, uint32_t frame, struct hmm_page_range range, 
 		frame_list_move_victim(&fifo->list, frame);
 }
 
+HMM_POLICY_EXCHANGE(fifo_exchange, hmm_policy_no_miss, fifo_choose, fifo_evicted, fifo_inserted)
+
 const struct hmm_policy_ops hmm__policy_fifo = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -115,6 +117,7 @@ const struct hmm_policy_ops hmm__policy_fifo = {
 	.inserted = fifo_inserted,
 	.choose = fifo_choose,
 	.evicted = fifo_evicted,
+	.exchange = fifo_exchange,
 	.rejected = fifo_rejected,
 	.removed = fifo_removed,
 	.hint = fifo_hint,

@@ -118,7 +118,7 @@ static inline void frame_list_move_victim(struct frame_list *list, uint32_t fram
 }
 
 /* The frames at rest return to the victim end, longest refused first. */
-static inline void frame_list_wake(struct frame_list *list)
+static __attribute__((noinline, cold, unused)) void frame_list_wake(struct frame_list *list)
 {
 	struct frame_link *link = list->link;
 	uint32_t first = link[list->rest].next, last = link[list->rest].prev, tail = link[list->order].prev;
@@ -157,14 +157,15 @@ static inline void frame_list_refuse(struct frame_list *list, uint32_t frame)
 /* A page was evicted, of this list or of one that shares its links. */
 static inline void frame_list_count_eviction(struct frame_list *list)
 {
-	if (list->patience != 0 && --list->patience == 0)
+	if (__builtin_expect(list->patience != 0, 0) && --list->patience == 0)
 		frame_list_wake(list);
 }
 
-/* A frame lost its page by eviction. */
+/* A frame lost its page by eviction; most were proposed, and are in no ring. */
 static inline void frame_list_evicted(struct frame_list *list, uint32_t frame)
 {
-	frame_list_unlink(list, frame);
+	if (__builtin_expect(frame_list_holds(list, frame), 0))
+		frame_list_unlink(list, frame);
 	frame_list_count_eviction(list);
 }
 

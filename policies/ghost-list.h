@@ -124,13 +124,16 @@ static inline uint32_t ghost_push_bounded(struct ghost_lists *ghosts, unsigned l
 	return ghost_link(ghosts, list, number, page);
 }
 
-/* Is the page of this cookie a ghost? */
+/*
+ * Is the page of this cookie a ghost?  One jump: whether a page has no cookie, an old one or a true one is hard to
+ * predict.  Without one, slot 0 is looked at.
+ */
 static inline int ghost_is_known(const struct ghost_lists *ghosts, uint32_t cookie, uint64_t page)
 {
-	uint32_t number = (cookie - 1) / 2;
+	uint32_t number = (cookie - 1) / 2, is_slot = (cookie != 0) & (number < ghosts->fresh);
+	const struct ghost_slot *s = &ghosts->slot[number & (0 - is_slot)];
 
-	return cookie != 0 && number < ghosts->fresh && ghosts->slot[number].page == page &&
-	       ghosts->slot[number].prev != GHOST_NONE;
+	return (int)(is_slot & (s->page == page) & (s->prev != GHOST_NONE));
 }
 
 /* The list of a cookie that is known, and the ghost itself taken out of it. */

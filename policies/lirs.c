@@ -468,6 +468,8 @@ static void lirs_hint(void *state, uint32_t frame, struct hmm_page_range range, 
 	}
 }
 
+HMM_POLICY_EXCHANGE(lirs_exchange, lirs_miss, lirs_choose, lirs_evicted, lirs_inserted)
+
 const struct hmm_policy_ops hmm__policy_lirs = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -483,6 +485,7 @@ const struct hmm_policy_ops hmm__policy_lirs = {
 	.touched = lirs_touched,
 	.choose = lirs_choose,
 	.evicted = lirs_evicted,
+	.exchange = lirs_exchange,
 	.rejected = lirs_rejected,
 	.removed = lirs_removed,
 	.hint = lirs_hint,

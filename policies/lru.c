@@ -115,6 +115,8 @@ static void lru_hint(void *state, uint32_t frame, struct hmm_page_range range, e
 		frame_list_move_newest(&lru->list, frame);
 }
 
+HMM_POLICY_EXCHANGE(lru_exchange, hmm_policy_no_miss, lru_choose, lru_evicted, lru_inserted)
+
 const struct hmm_policy_ops hmm__policy_lru = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -128,6 +130,7 @@ const struct hmm_policy_ops hmm__policy_lru = {
 	.touched = lru_touched,
 	.choose = lru_choose,
 	.evicted = lru_evicted,
+	.exchange = lru_exchange,
 	.rejected = lru_rejected,
 	.removed = lru_removed,
 	.hint = lru_hint,

@@ -109,12 +109,23 @@ static void sift_up(struct lru2 *l, uint32_t i, uint64_t key, uint32_t frame)
 	heap_put(l, i, key, frame);
 }
 
+/* Of four keys, without a jump: which of them it is can't be predicted. */
+static inline uint32_t least_of_four(const uint64_t *key)
+{
+	uint32_t low = key[1] < key[0], high = 2 + (key[3] < key[2]);
+	uint32_t is_high = key[high] < key[low];
+
+	return low + (high - low) * is_high;
+}
+
 static void sift_down(struct lru2 *l, uint32_t i, uint64_t key, uint32_t frame)
 {
 	for (uint64_t first; (first = WAYS * (uint64_t)i + 1) < l->nheap;) {
 		uint64_t end = first + WAYS < l->nheap ? first + WAYS : l->nheap, least = first;
 
-		for (uint64_t child = first + 1; child < end; child++)
+		if (end - first == WAYS)
+			least += least_of_four(&l->key[first]);
+		for (uint64_t child = first + 1; child < end && end - first < WAYS; child++)
 			least = l->key[child] < l->key[least] ? child : least;
 		if (l->key[least] >= key)
 			break;
@@ -383,6 +394,8 @@ static void lru2_hint(void *state, uint32_t frame, struct hmm_page_range range, 
 	frame_list_push_victim(&l->cold, frame);
 }
 
+HMM_POLICY_EXCHANGE(lru2_exchange, lru2_miss, lru2_choose, lru2_evicted, lru2_inserted)
+
 const struct hmm_policy_ops hmm__policy_lru2 = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -398,6 +411,7 @@ const struct hmm_policy_ops hmm__policy_lru2 = {
 	.touched = lru2_touched,
 	.choose = lru2_choose,
 	.evicted = lru2_evicted,
+	.exchange = lru2_exchange,
 	.rejected = lru2_rejected,
 	.removed = lru2_removed,
 	.hint = lru2_hint,

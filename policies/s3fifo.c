@@ -146,9 +146,9 @@ static void s3fifo_touch(struct s3fifo *s3, uint32_t frame)
 {
 	uint8_t tag = s3->segments.tag[frame];
 
-	if (tag < USE_MOST)
-		s3->segments.tag[frame] = (uint8_t)(tag + USE_ONE);
-	else if (tag & SEGMENT_COLD && segments_hold(&s3->segments, frame))
+	/* USE_ONE more if that is below USE_MOST, without a jump: it would be hard to predict */
+	s3->segments.tag[frame] = (uint8_t)(tag + (((uint32_t)tag - USE_MOST) >> 31) * USE_ONE);
+	if (__builtin_expect(tag & SEGMENT_COLD, 0) && segments_hold(&s3->segments, frame))
 		segments_move(&s3->segments, tag & SEGMENT_BIT, frame);
 }
 
@@ -245,6 +245,8 @@ static void s3fifo_hint(void *state, uint32_t frame, struct hmm_page_range range
 		s3fifo_touch(s3, frame);
 }
 
+HMM_POLICY_EXCHANGE(s3fifo_exchange, s3fifo_miss, s3fifo_choose, s3fifo_evicted, s3fifo_inserted)
+
 #define S3FIFO_HOOKS \
 	.size = sizeof(struct hmm_policy_ops), \
 	.version = HMM_POLICY_VERSION, \
@@ -258,6 +260,7 @@ static void s3fifo_hint(void *state, uint32_t frame, struct hmm_page_range range
 	.touched = s3fifo_touched, \
 	.choose = s3fifo_choose, \
 	.evicted = s3fifo_evicted, \
+	.exchange = s3fifo_exchange, \
 	.rejected = s3fifo_rejected, \
 	.removed = s3fifo_removed, \
 	.hint = s3fifo_hint

@@ -103,7 +103,8 @@ static uint32_t sieve_evicted(void *state, uint32_t frame, uint64_t page)
 	struct sieve *sieve = state;
 
 	(void)page;
-	sieve_unlink(sieve, frame);
+	if (__builtin_expect(frame_list_holds(&sieve->list, frame), 0))
+		sieve_unlink(sieve, frame);
 	frame_list_count_eviction(&sieve->list);
 	return 0;
 }
@@ -153,6 +154,8 @@ static void sieve_hint(void *state, uint32_t frame, struct hmm_page_range range,
 		sieve->visited[frame] = 1;
 }
 
+HMM_POLICY_EXCHANGE(sieve_exchange, hmm_policy_no_miss, sieve_choose, sieve_evicted, sieve_inserted)
+
 const struct hmm_policy_ops hmm__policy_sieve = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -166,6 +169,7 @@ const struct hmm_policy_ops hmm__policy_sieve = {
 	.touched = sieve_touched,
 	.choose = sieve_choose,
 	.evicted = sieve_evicted,
+	.exchange = sieve_exchange,
 	.rejected = sieve_rejected,
 	.removed = sieve_removed,
 	.hint = sieve_hint,

@@ -454,6 +454,8 @@ static void wtinylfu_hint(void *state, uint32_t frame, struct hmm_page_range ran
 	}
 }
 
+HMM_POLICY_EXCHANGE(wtinylfu_exchange, wtinylfu_miss, wtinylfu_choose, wtinylfu_evicted, wtinylfu_inserted)
+
 const struct hmm_policy_ops hmm__policy_wtinylfu = {
 	.size = sizeof(struct hmm_policy_ops),
 	.version = HMM_POLICY_VERSION,
@@ -469,6 +471,7 @@ const struct hmm_policy_ops hmm__policy_wtinylfu = {
 	.touched = wtinylfu_touched,
 	.choose = wtinylfu_choose,
 	.evicted = wtinylfu_evicted,
+	.exchange = wtinylfu_exchange,
 	.rejected = wtinylfu_rejected,
 	.removed = wtinylfu_removed,
 	.hint = wtinylfu_hint,

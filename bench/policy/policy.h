@@ -11,16 +11,17 @@
 
 #include <hurd-mm/policy.h>
 
-struct trace {
+struct requests {
 	char name[64];
 	uint32_t *pages; /* 0 ... unique - 1 */
 	size_t n;
 	uint32_t unique;
 };
 
-/* path: NULL for the built-in one; u64, or ops where the name has ".ops" in it (discards and hints are left out). */
-int trace_open(const char *path, bool quick, struct trace *trace);
-void trace_close(struct trace *trace);
+/* path: NULL for the built-in one; in any format that hmm-sim reads (discards and hints are left out). */
+int requests_open(const char *path, bool quick, struct requests *trace);
+int requests_make_large(struct requests *trace); /* 20 million requests of a million pages */
+void requests_close(struct requests *trace);
 
 /* A policy by itself, as the core runs one. */
 struct instance {
@@ -38,7 +39,7 @@ void instance_miss(struct instance *i, uint64_t page, uint32_t cookie);
 void instance_inserted(struct instance *i, uint32_t frame, uint64_t page);
 
 /* Misses with one victim a miss and every hit told at once: what the simulator counts in exact mode. */
-int simulate(const char *spec, uint32_t frames, const struct trace *trace, uint64_t *ret_misses);
+int simulate(const char *spec, uint32_t frames, const struct requests *trace, uint64_t *ret_misses);
 
 /* Median of a policy's own time for a fault, in the order of calls that a pager makes. */
 struct work {
@@ -46,7 +47,7 @@ struct work {
 	uint64_t calls;
 	double median_ns, worst_ns; /* of batches of 64 faults: the median, and the 99th in a hundred */
 };
-int measure_work(const char *spec, uint32_t frames, const struct trace *trace, struct work *ret_work);
+int measure_work(const char *spec, uint32_t frames, const struct requests *trace, struct work *ret_work);
 
 /* The trace through a region of a space with this policy. */
 struct replay {
@@ -54,7 +55,7 @@ struct replay {
 	uint64_t recorded, record_drops;
 	double seconds;
 };
-int replay(const char *spec, uint32_t frames, const struct trace *trace, uint32_t rescue, const char *record,
+int replay(const char *spec, uint32_t frames, const struct requests *trace, uint32_t rescue, const char *record,
            const char *directory, struct replay *ret_replay);
 
 #endif

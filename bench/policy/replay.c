@@ -50,7 +50,7 @@ static int make_file(const char *directory, uint32_t pages, size_t page_size)
 	return r ? r : fd;
 }
 
-static int run(struct hmm_space *space, struct hmm_store *store, const struct trace *trace, size_t page_size,
+static int run(struct hmm_space *space, struct hmm_store *store, const struct requests *trace, size_t page_size,
                struct replay *result)
 {
 	struct hmm_region_options o = { .size = sizeof(o), .delivery = HMM_DELIVERY_INLINE,
@@ -81,7 +81,7 @@ static int run(struct hmm_space *space, struct hmm_store *store, const struct tr
 	return r;
 }
 
-int replay(const char *spec, uint32_t frames, const struct trace *trace, uint32_t rescue, const char *record,
+int replay(const char *spec, uint32_t frames, const struct requests *trace, uint32_t rescue, const char *record,
            const char *directory, struct replay *result)
 {
 	struct hmm_space_options o = { .size = sizeof(o), .policy = spec, .rescue = rescue, .record = record };

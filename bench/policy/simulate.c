@@ -56,7 +56,7 @@ static int request(struct cache *c, uint32_t page)
 	return 0;
 }
 
-int simulate(const char *spec, uint32_t frames, const struct trace *trace, uint64_t *ret_misses)
+int simulate(const char *spec, uint32_t frames, const struct requests *trace, uint64_t *ret_misses)
 {
 	struct cache c = { .used = 0 };
 	int r = instance_start(spec, frames, &c.policy);

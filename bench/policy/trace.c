@@ -4,7 +4,7 @@
  *
  * The built-in one: draws from a Zipf distribution over 65521 pages scattered over the range, with an exponent of 0.9;
  * every 400th draw begins a scan of 200 adjacent pages, and every third request is followed by one of the eight pages
- * requested before it (uses come in clusters).  The same on every machine.
+ * requested before it (uses come in clusters).  The same on every machine.  The large one is over 1048573 pages.
  */
 #include <errno.h>
 #include <math.h>
@@ -13,8 +13,10 @@
 #include <string.h>
 
 #include "bench/policy/policy.h"
+#include "tools/hmm-sim/trace.h"
 
 #define PAGES 65521u /* a prime: ranks are scattered by a multiplication */
+#define LARGE_PAGES 1048573u /* another */
 #define SCATTER UINT64_C(2654435761)
 #define RECENT 8u
 
@@ -26,21 +28,21 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
-static double *zipf_sums(void)
+static double *zipf_sums(uint32_t npages)
 {
-	double *sums = malloc(PAGES * sizeof(*sums)), sum = 0;
+	double *sums = malloc(npages * sizeof(*sums)), sum = 0;
 
-	for (uint32_t i = 0; sums && i < PAGES; i++) {
+	for (uint32_t i = 0; sums && i < npages; i++) {
 		sum += pow(i + 1, -0.9);
 		sums[i] = sum;
 	}
 	return sums;
 }
 
-static uint32_t zipf_draw(const double *sums, uint64_t *state)
+static uint32_t zipf_draw(const double *sums, uint32_t npages, uint64_t *state)
 {
-	double x = (double)(next_random(state) >> 11) / 9007199254740992.0 * sums[PAGES - 1];
-	uint32_t low = 0, high = PAGES - 1;
+	double x = (double)(next_random(state) >> 11) / 9007199254740992.0 * sums[npages - 1];
+	uint32_t low = 0, high = npages - 1;
 
 	while (low < high) {
 		uint32_t mid = (low + high) / 2;
@@ -50,13 +52,13 @@ static uint32_t zipf_draw(const double *sums, uint64_t *state)
 		else
 			high = mid;
 	}
-	return (uint32_t)(low * SCATTER % PAGES);
+	return (uint32_t)(low * SCATTER % npages);
 }
 
-static int make(bool quick, struct trace *trace)
+static int make(const char *name, uint32_t npages, size_t n, struct requests *trace)
 {
-	size_t n = quick ? 400000 : 4000000, i = 0;
-	double *sums = zipf_sums();
+	size_t i = 0;
+	double *sums = zipf_sums(npages);
 	uint64_t state = 88172645463325252u;
 
 	trace->pages = malloc(n * sizeof(trace->pages[0]));
@@ -65,11 +67,11 @@ static int make(bool quick, struct trace *trace)
 		return -ENOMEM;
 	}
 	while (i < n) {
-		uint32_t page = zipf_draw(sums, &state);
+		uint32_t page = zipf_draw(sums, npages, &state);
 		uint32_t length = next_random(&state) % 400 ? 1 : 200;
 
 		for (uint32_t k = 0; k < length && i < n; k++) {
-			trace->pages[i++] = (page + k) % PAGES;
+			trace->pages[i++] = (page + k) % npages;
 			if (i > RECENT && i < n && next_random(&state) % 3 == 0) {
 				trace->pages[i] = trace->pages[i - 1 - next_random(&state) % RECENT];
 				i++;
@@ -78,92 +80,66 @@ static int make(bool quick, struct trace *trace)
 	}
 	free(sums);
 	trace->n = n;
-	trace->unique = PAGES;
-	strcpy(trace->name, "mixture");
+	trace->unique = npages;
+	snprintf(trace->name, sizeof(trace->name), "%s", name);
 	return 0;
 }
 
-/* Pages numbered in the order in which they come first: a table with open addressing, at most half full. */
-struct table {
-	uint64_t *keys; /* page + 1 */
-	uint32_t *numbers;
-	size_t size;
-};
-
-static uint32_t number_of(struct table *t, uint64_t page, uint32_t *unique)
+/* In any format that hmm-sim reads. */
+static int load(const char *path, struct requests *trace)
 {
-	size_t at = (size_t)((page * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (t->size - 1);
+	const struct trace_options options = { .backing = -1 };
+	struct trace_reader *reader;
+	struct trace whole = { .n = 0 };
+	struct failure failure = { .status = 1 };
+	int r = trace_open(path, &options, &reader, &failure);
 
-	for (; t->keys[at]; at = (at + 1) & (t->size - 1)) {
-		if (t->keys[at] == page + 1)
-			return t->numbers[at];
+	if (r == 0) {
+		r = trace_load(reader, SIZE_MAX / 2, &whole, NULL, &failure);
+		snprintf(trace->name, sizeof(trace->name), "%s", trace_name(reader));
+		trace->unique = trace_unique(reader);
+		trace_close(reader);
 	}
-	t->keys[at] = page + 1;
-	t->numbers[at] = *unique;
-	return (*unique)++;
+	if (r != 0) {
+		fprintf(stderr, "policy: %s\n", failure.text);
+		trace_free(&whole);
+		return -EINVAL;
+	}
+	trace->pages = malloc((whole.n + 1) * sizeof(trace->pages[0]));
+	for (size_t i = 0; trace->pages && i < whole.n; i++) {
+		if (record_operation(whole.records[i]) != OP_DISCARD)
+			trace->pages[trace->n++] = record_page(whole.records[i]);
+	}
+	trace_free(&whole);
+	return !trace->pages ? -ENOMEM : trace->n ? 0 : -EINVAL;
 }
 
-static int number_pages(const uint64_t *words, size_t n, bool ops, struct trace *trace)
-{
-	struct table t = { .size = 1024 };
-	int r = -ENOMEM;
-
-	while (t.size < 2 * n)
-		t.size *= 2;
-	t.keys = calloc(t.size, sizeof(t.keys[0]));
-	t.numbers = malloc(t.size * sizeof(t.numbers[0]));
-	trace->pages = malloc((n + 1) * sizeof(trace->pages[0]));
-	if (t.keys && t.numbers && trace->pages) {
-		for (size_t i = 0; i < n; i++) {
-			if (!ops || (words[i] & 3) < 2)
-				trace->pages[trace->n++] = number_of(&t, ops ? words[i] >> 2 : words[i], &trace->unique);
-		}
-		r = trace->n ? 0 : -EINVAL;
-	}
-	free(t.keys);
-	free(t.numbers);
-	return r;
-}
-
-static int load(const char *path, struct trace *trace)
-{
-	FILE *file = fopen(path, "rb");
-	const char *name = strrchr(path, '/');
-	uint64_t *words = NULL;
-	long length;
-	int r = -EIO;
-
-	if (!file)
-		return -errno;
-	if (!fseek(file, 0, SEEK_END) && (length = ftell(file)) > 0 && !fseek(file, 0, SEEK_SET)) {
-		size_t n = (size_t)length / sizeof(*words);
-
-		words = malloc(n * sizeof(*words) + 1);
-		if (!words)
-			r = -ENOMEM;
-		else if (length % (long)sizeof(*words))
-			r = -EINVAL;
-		else if (fread(words, sizeof(*words), n, file) == n)
-			r = number_pages(words, n, strstr(path, ".ops") != NULL, trace);
-	}
-	snprintf(trace->name, sizeof(trace->name), "%s", name ? name + 1 : path);
-	free(words);
-	fclose(file);
-	return r;
-}
-
-int trace_open(const char *path, bool quick, struct trace *trace)
+int requests_open(const char *path, bool quick, struct requests *trace)
 {
 	int r;
 
 	memset(trace, 0, sizeof(*trace));
-	r = path ? load(path, trace) : make(quick, trace);
+	if (path)
+		r = load(path, trace);
+	else
+		r = make("mixture", PAGES, quick ? 400000 : 4000000, trace);
 	if (r)
-		trace_close(trace);
+		requests_close(trace);
 	return r;
 }
 
-void trace_close(struct trace *trace)
+int requests_make_large(struct requests *trace)
+{
+	int r;
+
+	memset(trace, 0, sizeof(*trace));
+	r = make("mixture-large", LARGE_PAGES, 20000000, trace);
+	if (r)
+		requests_close(trace);
+	return r;
+}
+
+void requests_close(struct requests *trace)
 {
 	free(trace->pages);
 	trace->pages = NULL;

@@ -149,7 +149,7 @@ static int fault(struct pager *p, uint32_t page)
 	return r ? r : put(p->log, INSERTED, frame, page, 0);
 }
 
-static int find_calls(struct pager *p, const struct trace *trace)
+static int find_calls(struct pager *p, const struct requests *trace)
 {
 	uint32_t frames = p->policy.frames;
 	int r = 0;
@@ -171,7 +171,7 @@ static int find_calls(struct pager *p, const struct trace *trace)
 	return r;
 }
 
-static int log_calls(const char *spec, uint32_t frames, const struct trace *trace, struct log *log, uint64_t *ret_faults)
+static int log_calls(const char *spec, uint32_t frames, const struct requests *trace, struct log *log, uint64_t *ret_faults)
 {
 	struct pager p = { .log = log };
 	int r = instance_start(spec, frames, &p.policy);
@@ -263,7 +263,7 @@ static long time_calls(struct instance *policy, const struct log *log, uint64_t 
 	return n;
 }
 
-int measure_work(const char *spec, uint32_t frames, const struct trace *trace, struct work *work)
+int measure_work(const char *spec, uint32_t frames, const struct requests *trace, struct work *work)
 {
 	struct log log = { .n = 0 };
 	struct instance policy;

@@ -87,6 +87,16 @@ struct hmm_placement {
 	uint32_t stream;        /* scan that the page was read for; 0: none */
 };
 
+/* What exchange() needs of its caller, and returns to it. */
+struct hmm_exchange {
+	size_t size;            /* sizeof(struct hmm_exchange): fields past it are not known to the caller */
+	const uint64_t *pages;  /* by frame: its page.  All frames have one */
+	uint32_t frames;
+	uint32_t region;        /* of the new page; see struct hmm_placement */
+	uint32_t access;        /* enum hmm_access */
+	uint32_t cookie;        /* set by the hook: the cookie to keep of the page that left, 0 for none */
+};
+
 struct hmm_policy_ops {
 	size_t size;      /* sizeof(struct hmm_policy_ops): smaller, older tables still load */
 	uint32_t version; /* HMM_POLICY_VERSION */
@@ -160,6 +170,14 @@ struct hmm_policy_ops {
 	 * told.  "POLICY", or "name=value,...:POLICY": then the name of another policy follows, with its own parameters.
 	 */
 	const char *params;
+
+	/*
+	 * Optional.  A miss while all frames hold pages that may be evicted, in one call: as miss, choose of one
+	 * victim, its evicted, and inserted into its frame, which is returned.  UINT32_MAX: no victim was found; what
+	 * follows miss is left to the caller.  A caller may make the four calls instead at any time; the pager does.
+	 * HMM_POLICY_EXCHANGE() writes this hook.
+	 */
+	uint32_t (*exchange)(void *state, uint64_t page, uint32_t cookie, struct hmm_exchange *exchange);
 };
 
 /*
@@ -189,6 +207,29 @@ HMM_API int hmm_policy_check(const char *spec, char *why, size_t size);
 /* In a module: HMM_POLICY_MODULE(my_ops) exports the table under the name that hmm_policy_load() looks for. */
 #define HMM_POLICY_MODULE(ops_variable) \
 	extern HMM_API const struct hmm_policy_ops hmm_policy_module __attribute__((alias(#ops_variable)))
+
+/*
+ * The hook exchange, made of the others, which the compiler then sees in one piece: static name(...).  miss may be
+ * hmm_policy_no_miss.
+ */
+#define HMM_POLICY_EXCHANGE(name, miss, choose, evicted, inserted) \
+	static __attribute__((flatten)) uint32_t name(void *state, uint64_t page, uint32_t cookie, \
+	                                              struct hmm_exchange *exchange) \
+	{ \
+		uint32_t frame; \
+		miss(state, page, cookie, (enum hmm_access)exchange->access); \
+		if (choose(state, 1, &frame, UINT32_MAX) != 1 || frame >= exchange->frames) \
+			return UINT32_MAX; \
+		exchange->cookie = evicted(state, frame, exchange->pages[frame]); \
+		inserted(state, frame, page, exchange->region, (enum hmm_access)exchange->access); \
+		return frame; \
+	}
+
+/* For HMM_POLICY_EXCHANGE(), where a policy has no hook miss. */
+static inline void hmm_policy_no_miss(void *state, uint64_t page, uint32_t cookie, enum hmm_access access)
+{
+	(void)state, (void)page, (void)cookie, (void)access;
+}
 
 HMM_END_DECLS
 

@@ -313,7 +313,7 @@ def unknown_names_and_parameters_list_what_exists():
         path = folder.file("a.u64", generate.pack(PAGES))
         for arguments, words in ((["-p", "lrru"], b"clock"), (["-p", "lru:x=1"], b"lru"), (["-p", "opt:x=1"], b"no parameters"),
                                  (["-f", "u65"], b"oracleGeneral"), (["-p", "./absent.so"], b"absent.so"),
-                                 (["-p", "s3fifo:size=1"], b"small")):
+                                 (["-p", "s3fifo:size=1"], b"small=0.1,ghost=0.9"), (["-p", "clock:bits=7"], b"are bits=1")):
             done = tap.run(*arguments, "-n", 10, path)
             assert done.returncode == 1 and words in done.stderr and done.stdout == b"", (arguments, done)
 

@@ -47,7 +47,7 @@ START_TEST(an_older_table_lacks_what_came_later)
 	ck_assert_uint_eq(ops->size, sizeof(*ops));
 	ck_assert_int_eq(ops->hint != NULL, modules[_i].has_hint);
 	ck_assert_int_eq(ops->tick != NULL, modules[_i].has_hint);
-	ck_assert(ops->sizes == NULL && ops->placed == NULL && ops->params == NULL);
+	ck_assert(ops->sizes == NULL && ops->placed == NULL && ops->params == NULL && ops->exchange == NULL);
 }
 END_TEST
 

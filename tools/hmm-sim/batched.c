@@ -78,7 +78,7 @@ static uint32_t trim(struct engine *e, uint32_t want, uint32_t leave)
 		uint32_t frame = e->links[e->frames].next;
 
 		list_remove(e, frame);
-		engine_evicted(e, frame, e->held[frame]);
+		engine_evicted(e, frame, (uint32_t)e->held[frame]);
 		e->free[e->nfree++] = frame;
 		n++;
 	}
@@ -100,7 +100,7 @@ static void harvest(struct engine *e)
 
 static void take_victim(struct engine *e, uint32_t frame)
 {
-	if (frame >= e->frames || e->held[frame] == NOBODY || (e->frame_flags[frame] & FRAME_AVAILABLE)) {
+	if (frame >= e->frames || e->held[frame] == NO_PAGE || (e->frame_flags[frame] & FRAME_AVAILABLE)) {
 		e->counts.mistakes++;
 		return;
 	}
@@ -183,7 +183,7 @@ static void hit(struct engine *e, uint32_t frame, enum hmm_access access)
 
 static void request(struct engine *e, uint32_t page, enum hmm_access access)
 {
-	uint32_t frame = e->where[page];
+	uint32_t frame = place_frame(e->places[page]);
 
 	if (frame != NOBODY) {
 		hit(e, frame, access);
@@ -200,7 +200,7 @@ static void request(struct engine *e, uint32_t page, enum hmm_access access)
 /* A page on the available list leaves it, as any that a call speaks of. */
 static void discard(struct engine *e, uint32_t page)
 {
-	uint32_t frame = e->where[page];
+	uint32_t frame = place_frame(e->places[page]);
 
 	engine_flush(e);
 	if (frame != NOBODY && (e->frame_flags[frame] & FRAME_AVAILABLE) && e->discards == DISCARDS_UNMAPPED)

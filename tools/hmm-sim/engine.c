@@ -2,9 +2,10 @@
 /*
  * engine.c - a policy over a trace, exact: one victim a miss
  *
- * A hit costs two loads (the record, the page's frame) and a place in a batch; a miss four calls through the table.  The
- * page table is fetched ahead of need, for large traces don't fit in caches.  The loop is compiled several times, without what
- * a run does not need (struct kind); none of the copies knows a policy.
+ * A hit costs two loads (the record, the page's frame) and a place in a batch; a miss one call through the table where
+ * the policy has the hook exchange, four where not.  The page table is fetched ahead of need, for large traces don't fit
+ * in caches.  The loop is compiled several times, without what a run does not need (struct kind); none of the copies
+ * knows a policy.
  * The order of hooks is that of policy.h; invariants are in engine_internal.h.
  */
 #include <errno.h>
@@ -85,6 +86,8 @@ int engine_create(const struct policy_spec *spec, uint32_t frames, const struct 
 		return r;
 	}
 	memset(e->held, 0xff, (size_t)frames * sizeof(*e->held));
+	e->exchange = (struct hmm_exchange){ .size = sizeof(e->exchange), .pages = e->held, .frames = frames,
+	                                     .access = HMM_ACCESS_READ };
 	*ret = e;
 	return 0;
 }
@@ -98,9 +101,8 @@ void engine_destroy(struct engine *e)
 			e->hooks.stop(e->state);
 		munmap(e->state, e->state_size);
 	}
-	free(e->where);
+	free(e->places);
 	free(e->held);
-	free(e->cookies);
 	free(e->page_flags);
 	free(e->frame_flags);
 	free(e->free);
@@ -125,17 +127,18 @@ static bool longer(void *array, size_t size, uint32_t from, uint32_t to, int fil
 	return true;
 }
 
-static bool reserve(struct engine *e, uint32_t unique, bool has_operations)
+bool engine_prepare(struct engine *e, uint32_t unique, bool has_operations)
 {
 	int stored = e->is_anonymous ? 0 : PAGE_STORED;
 	uint32_t to = e->npages;
 
 	if (unique > e->npages) {
 		to = e->npages != 0 && e->npages < NOBODY / 2 && unique < e->npages * 2 ? e->npages * 2 : unique;
-		if (!longer(&e->where, sizeof(*e->where), e->npages, to, 0xff) ||
-		    ((e->hooks.caps & HMM_POLICY_GHOSTS) && !longer(&e->cookies, sizeof(*e->cookies), e->npages, to, 0)) ||
+		if (!longer(&e->places, sizeof(*e->places), e->npages, to, 0) ||
 		    (e->page_flags != NULL && !longer(&e->page_flags, 1, e->npages, to, stored)))
 			return false;
+		for (uint32_t page = e->npages; page < to; page++)
+			e->places[page] = place_make(NOBODY, 0);
 		e->npages = to;
 	}
 	if (!has_operations && e->mode == SIM_EXACT)
@@ -153,7 +156,7 @@ uint32_t engine_fallback(struct engine *e)
 		uint32_t frame = e->hand;
 
 		e->hand = e->hand + 1 < e->frames ? e->hand + 1 : 0;
-		if (e->held[frame] != NOBODY && (e->links == NULL || !(e->frame_flags[frame] & FRAME_AVAILABLE)))
+		if (e->held[frame] != NO_PAGE && (e->links == NULL || !(e->frame_flags[frame] & FRAME_AVAILABLE)))
 			return frame;
 	}
 	return NOBODY;
@@ -167,8 +170,8 @@ void engine_tick(struct engine *e)
 
 static void unmap(struct engine *e, uint32_t page, uint32_t frame)
 {
-	e->where[page] = NOBODY;
-	e->held[frame] = NOBODY;
+	e->places[page] = place_make(NOBODY, 0);
+	e->held[frame] = NO_PAGE;
 	e->hooks.removed(e->state, frame, page, HMM_REMOVED_DISCARDED);
 	e->free[e->nfree++] = frame;
 }
@@ -176,7 +179,7 @@ static void unmap(struct engine *e, uint32_t page, uint32_t frame)
 /* Contents became garbage.  Hits were flushed. */
 void engine_discard(struct engine *e, uint32_t page)
 {
-	uint32_t frame = e->where[page];
+	uint32_t frame = place_frame(e->places[page]);
 
 	if (e->discards == DISCARDS_IGNORED)
 		return;
@@ -205,7 +208,7 @@ struct kind {
 	bool ops;        /* writes and discards */
 	bool tells_hits; /* the policy listens */
 	bool is_full;    /* every frame has a page and keeps one */
-	bool is_plain;   /* no ghosts, no hooks miss, placed, tick */
+	bool exchanges;  /* only reads, is_full, and the policy has the hook; no hook tick or placed, no groups */
 };
 
 static FORCE_INLINE uint32_t choose(struct engine *e, struct kind kind)
@@ -213,7 +216,7 @@ static FORCE_INLINE uint32_t choose(struct engine *e, struct kind kind)
 	uint32_t frame;
 
 	if (UNLIKELY(e->hooks.choose(e->state, 1, &frame, UINT32_MAX) != 1 || frame >= e->frames ||
-	             (!kind.is_full && e->held[frame] == NOBODY)))
+	             (!kind.is_full && e->held[frame] == NO_PAGE)))
 		frame = engine_fallback(e);
 	return frame;
 }
@@ -229,37 +232,44 @@ static FORCE_INLINE uint32_t take_frame(struct engine *e, struct kind kind)
 	frame = choose(e, kind);
 	if (kind.ops)
 		engine_clean(e, frame);
-	if (kind.is_plain) {
-		uint32_t page = e->held[frame];
-
-		e->where[page] = NOBODY;
-		e->hooks.evicted(e->state, frame, page);
-	} else {
-		engine_evicted(e, frame, e->held[frame]);
-	}
+	engine_evicted(e, frame, (uint32_t)e->held[frame]);
 	return frame;
+}
+
+/* The hooks of a miss by one call; it is a read. */
+static FORCE_INLINE void exchange(struct engine *e, uint32_t page)
+{
+	uint32_t frame, old;
+
+	e->counts.misses++;
+	frame = e->hooks.exchange(e->state, page, place_cookie(e->places[page]), &e->exchange);
+	if (UNLIKELY(frame >= e->frames)) {
+		frame = engine_fallback(e);
+		engine_evicted(e, frame, (uint32_t)e->held[frame]);
+		engine_insert(e, frame, page, HMM_ACCESS_READ);
+		return;
+	}
+	old = (uint32_t)e->held[frame];
+	e->held[frame] = page;
+	e->places[old] = place_make(NOBODY, e->exchange.cookie);
+	e->places[page] = place_make(frame, 0);
 }
 
 static FORCE_INLINE void miss(struct engine *e, record r, struct kind kind, enum hmm_access access)
 {
 	uint32_t page = record_page(r), frame;
 
-	if (kind.is_plain)
-		e->counts.misses++;
-	else
-		engine_miss(e, page, access);
+	if (kind.exchanges) {
+		exchange(e, page);
+		return;
+	}
+	engine_miss(e, page, access);
 	frame = take_frame(e, kind);
 	if (kind.ops) {
 		engine_load(e, page);
 		e->frame_flags[frame] = access == HMM_ACCESS_WRITE ? FRAME_DIRTY : 0;
 	}
-	if (kind.is_plain) {
-		e->where[page] = frame;
-		e->held[frame] = page;
-		e->hooks.inserted(e->state, frame, page, 0, access);
-	} else {
-		engine_insert(e, frame, page, access);
-	}
+	engine_insert(e, frame, page, access);
 }
 
 static FORCE_INLINE void flush(struct engine *e, uint32_t *nhits, enum hmm_access access)
@@ -272,7 +282,7 @@ static FORCE_INLINE void flush(struct engine *e, uint32_t *nhits, enum hmm_acces
 /* Returns how many records it took: all, or up to where memory was full if the kind is not for that. */
 static FORCE_INLINE size_t run(struct engine *e, const record *records, size_t n, struct kind kind)
 {
-	const uint32_t *where = e->where;
+	const place *places = e->places;
 	uint32_t nhits = 0;
 	enum hmm_access access = HMM_ACCESS_READ, hits_access = HMM_ACCESS_READ;
 	uint64_t discards = 0;
@@ -283,7 +293,7 @@ static FORCE_INLINE size_t run(struct engine *e, const record *records, size_t n
 		uint32_t page = record_page(r), frame;
 
 		/* What lies beyond the table, in a streamed trace, is never fetched. */
-		__builtin_prefetch((const void *)((uintptr_t)where + record_page(records[i + AHEAD]) * sizeof(*where)));
+		__builtin_prefetch((const void *)((uintptr_t)places + record_page(records[i + AHEAD]) * sizeof(*places)));
 		if (kind.ops && UNLIKELY(record_operation(r) == OP_DISCARD)) {
 			discards++;
 			flush(e, &nhits, hits_access);
@@ -292,7 +302,7 @@ static FORCE_INLINE size_t run(struct engine *e, const record *records, size_t n
 		}
 		if (kind.ops)
 			access = record_operation(r) == OP_WRITE ? HMM_ACCESS_WRITE : HMM_ACCESS_READ;
-		frame = where[page];
+		frame = place_frame(places[page]);
 		if (frame == NOBODY) {
 			if (kind.tells_hits)
 				flush(e, &nhits, hits_access);
@@ -321,22 +331,21 @@ static FORCE_INLINE size_t run(struct engine *e, const record *records, size_t n
 /* Nothing but reads: memory fills, and is full from then on. */
 static void run_reads(struct engine *e, const record *records, size_t n)
 {
-	bool is_plain = e->cookies == NULL && e->groups == NULL && e->hooks.miss == NULL && e->hooks.placed == NULL &&
-			e->hooks.tick == NULL;
+	bool exchanges = e->hooks.exchange != NULL && e->hooks.tick == NULL && e->hooks.placed == NULL && e->groups == NULL;
 	size_t done = 0;
 
 	if (e->tells_hits) {
 		if (e->used < e->frames)
 			done = run(e, records, n, (struct kind){ .tells_hits = true });
-		if (is_plain)
-			run(e, records + done, n - done, (struct kind){ .tells_hits = true, .is_full = true, .is_plain = true });
+		if (exchanges)
+			run(e, records + done, n - done, (struct kind){ .tells_hits = true, .is_full = true, .exchanges = true });
 		else
 			run(e, records + done, n - done, (struct kind){ .tells_hits = true, .is_full = true });
 	} else {
 		if (e->used < e->frames)
 			done = run(e, records, n, (struct kind){ .ops = false });
-		if (is_plain)
-			run(e, records + done, n - done, (struct kind){ .is_full = true, .is_plain = true });
+		if (exchanges)
+			run(e, records + done, n - done, (struct kind){ .is_full = true, .exchanges = true });
 		else
 			run(e, records + done, n - done, (struct kind){ .is_full = true });
 	}
@@ -347,7 +356,7 @@ bool engine_feed(struct engine *e, const record *records, size_t n, uint32_t uni
 	uint64_t misses = e->counts.misses;
 	bool ops = has_operations || e->page_flags != NULL;
 
-	if (!reserve(e, unique, ops))
+	if (!engine_prepare(e, unique, ops))
 		return false;
 	if (e->mode != SIM_EXACT)
 		batched_run(e, records, n);

@@ -49,6 +49,12 @@ int engine_create(const struct policy_spec *spec, uint32_t frames, const struct 
 void engine_destroy(struct engine *engine);
 
 /*
+ * Make the tables that engine_feed() will need for pages below unique.  Feeding does so itself; called before, this
+ * stays out of what is timed.  False: out of memory.
+ */
+bool engine_prepare(struct engine *engine, uint32_t unique, bool has_operations);
+
+/*
  * The next records; behind them stand RECORDS_SLACK readable ones.  unique: all their pages are below it.
  * has_operations: there may be writes and discards among them.  False: out of memory.
  */

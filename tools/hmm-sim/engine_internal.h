@@ -2,10 +2,10 @@
 /*
  * engine_internal.h - the state that the two loops share (engine.c: exact; batched.c: as the pager works)
  *
- * E1  where[page] is the page's frame or NOBODY, held[frame] the frame's page or NOBODY; each is the other's inverse.
+ * E1  places[page] has the page's frame or NOBODY, held[frame] the frame's page or NO_PAGE; each is the other's inverse.
  * E2  hits[0 .. nhits) were not yet told to the policy; they are before any other hook runs, in their order.
- * E3  cookies[page] is what evicted() returned last, 0 once it was handed to miss(): every ghost is remembered for ever.
- *     How long a ghost counts is the policy's business.
+ * E3  places[page] also has the cookie that evicted() returned last, 0 while the page has a frame: every ghost is
+ *     remembered.  How long a ghost counts is the policy's business.
  * E4  page_flags and frame_flags exist once there was an operation other than read: before that no page is dirty, and
  *     no store changes.
  */
@@ -15,12 +15,31 @@
 #include "engine.h"
 #include "sample.h"
 
+#define NO_PAGE UINT64_MAX
 #define HITS_MOST 64u
 #define AHEAD 24u /* requests; less than RECORDS_SLACK */
 #define TICK_MISSES 16384u
 
 enum page_flag { PAGE_STORED = 1 };
 enum frame_flag { FRAME_DIRTY = 1, FRAME_REFERENCED = 2, FRAME_AVAILABLE = 4 };
+
+/* Where a page is: its frame in the low half, its cookie in the high one; loaded and stored in one piece. */
+typedef uint64_t place;
+
+static inline place place_make(uint32_t frame, uint32_t cookie)
+{
+	return frame | (uint64_t)cookie << 32;
+}
+
+static inline uint32_t place_frame(place p)
+{
+	return (uint32_t)p;
+}
+
+static inline uint32_t place_cookie(place p)
+{
+	return (uint32_t)(p >> 32);
+}
 
 struct frame_links {
 	uint32_t prev, next;
@@ -29,9 +48,8 @@ struct frame_links {
 struct engine {
 	struct hmm_policy_ops hooks;
 	void *state;
-	uint32_t *where;
-	uint32_t *held;
-	uint32_t *cookies;       /* NULL: the policy has no ghosts */
+	place *places;
+	uint64_t *held;
 	uint8_t *page_flags, *frame_flags;
 	uint32_t seen;           /* with groups: pages below were requested before */
 	uint32_t frames, used;   /* used: frames that ever held a page */
@@ -48,6 +66,7 @@ struct engine {
 	uint32_t hand;           /* where the fallback looks next */
 	uint64_t *groups;        /* misses by group of pages, or NULL */
 	struct hmm_placement placement;
+	struct hmm_exchange exchange;
 	size_t state_size;
 
 	/* batched.c */
@@ -73,23 +92,17 @@ static inline void engine_flush(struct engine *e)
 /* A page that was not resident is wanted: count, tell the policy. */
 static inline void engine_miss(struct engine *e, uint32_t page, enum hmm_access access)
 {
-	uint32_t cookie = 0;
-
 	if (__builtin_expect(++e->counts.misses % TICK_MISSES == 0, 0))
 		engine_tick(e);
 	if (__builtin_expect(e->groups != NULL, 0))
 		engine_count_group(e, page);
-	if (e->cookies != NULL) {
-		cookie = e->cookies[page];
-		e->cookies[page] = 0;
-	}
 	if (e->hooks.miss != NULL)
-		e->hooks.miss(e->state, page, cookie, access);
+		e->hooks.miss(e->state, page, e->hooks.caps & HMM_POLICY_GHOSTS ? place_cookie(e->places[page]) : 0, access);
 }
 
 static inline void engine_insert(struct engine *e, uint32_t frame, uint32_t page, enum hmm_access access)
 {
-	e->where[page] = frame;
+	e->places[page] = place_make(frame, 0);
 	e->held[frame] = page;
 	if (e->hooks.placed != NULL) {
 		e->placement.access = access;
@@ -102,13 +115,8 @@ static inline void engine_insert(struct engine *e, uint32_t frame, uint32_t page
 /* The frame's page is gone. */
 static inline void engine_evicted(struct engine *e, uint32_t frame, uint32_t page)
 {
-	uint32_t cookie;
-
-	e->where[page] = NOBODY;
-	e->held[frame] = NOBODY;
-	cookie = e->hooks.evicted(e->state, frame, page);
-	if (e->cookies != NULL)
-		e->cookies[page] = cookie;
+	e->held[frame] = NO_PAGE;
+	e->places[page] = place_make(NOBODY, e->hooks.evicted(e->state, frame, page));
 }
 
 /* Write a dirty page to its store. */

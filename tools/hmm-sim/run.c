@@ -154,6 +154,10 @@ static int create(struct run *run, struct job *job)
 	switch (job->kind) {
 	case ENGINE:
 		r = engine_create(job->policy, (uint32_t)job->frames, &run->engine, &job->engine);
+		if (r == 0 && run->trace.is_whole && !engine_prepare(job->engine, run->unique, run->has_operations)) {
+			engine_destroy(job->engine);
+			r = -ENOMEM;
+		}
 		break;
 	case MINI:
 		r = mini_create(job->policy, job->frames, o->rate, o->seed, &run->engine, &job->mini);
@@ -414,10 +418,15 @@ static int try_policy(const struct run *run, const struct policy_spec *policy)
 	return r;
 }
 
+/* The library tells which parameter is wrong, and those that exist. */
 static int refuse(const struct policy_spec *policy, struct failure *failure)
 {
-	snprintf(failure->text, sizeof(failure->text), "policy '%s': parameter not known or out of range: '%s' (%s: %s)",
-	         policy->text, policy->params, policy->ops->name, policy->ops->summary);
+	char spec[256], why[400] = "";
+
+	snprintf(spec, sizeof(spec), "%s:%s", policy->ops->name, policy->params);
+	if (hmm_policy_check(spec, why, sizeof(why)) == 0 || why[0] == '\0')
+		snprintf(why, sizeof(why), "parameter not known or out of range: '%s' (%s)", policy->params, policy->ops->summary);
+	snprintf(failure->text, sizeof(failure->text), "policy '%.200s': %s", policy->text, why);
 	return -1;
 }
 
