@@ -13,12 +13,11 @@
 
 #include "bench/fault/content.h"
 #include "bench/fault/keys.h"
+#include "bench/kernel/text.h"
 
 enum kind { KIND_FILE, KIND_ANON };
 enum op { OP_READ, OP_MIX };
 enum delivery { DELIVERY_INLINE, DELIVERY_THREAD, DELIVERY_KERNEL, DELIVERY_NONE };
-
-#define TEXT_BYTES 160
 
 /* What to open.  Filled in by the plan. */
 struct setup {

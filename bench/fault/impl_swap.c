@@ -2,7 +2,7 @@
 /*
  * impl_swap.c - anonymous memory under a memory cgroup limit, paged by the kernel's own swap
  *
- * The swap itself is set up by the parent (kernel_swap.c).  The limit is what the process uses before it touches the
+ * The swap itself is set up by the parent (bench/kernel/swap.c).  The limit is what the process uses before it touches the
  * region, plus the budget, plus the page tables of the region, so that the region gets its budget and no more.
  * A miss is any fault the kernel counts: a major one read the page from swap, a minor one found it in the swap cache.
  */
@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "bench/fault/cgroup.h"
+#include "bench/kernel/cgroup.h"
 #include "bench/fault/impl.h"
 
 struct swapped {

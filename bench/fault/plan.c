@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "bench/fault/group.h"
-#include "bench/fault/kernel_swap.h"
+#include "bench/kernel/swap.h"
 
 #define LARGE_PAGE_SHIFT 20
 #define ALL_PATTERNS ((1u << PATTERNS) - 1)

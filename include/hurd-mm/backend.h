@@ -26,7 +26,8 @@ HMM_BEGIN_DECLS
 /* Who resolves a fault.  See hmm_region(3). */
 enum hmm_delivery {
 	HMM_DELIVERY_THREAD = 0, /* a pager thread: works everywhere, also inside system calls */
-	HMM_DELIVERY_INLINE = 1  /* the faulting thread, in a SIGBUS handler: fastest, needs no privilege */
+	HMM_DELIVERY_INLINE = 1, /* the faulting thread, in a SIGBUS handler: fastest, needs no privilege */
+	HMM_DELIVERY_NONE = 2    /* nobody: windows only, for caches; never attached to addresses */
 };
 
 /* How frames travel between window and application. */

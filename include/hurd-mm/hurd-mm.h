@@ -7,6 +7,7 @@
 
 #include <hurd-mm/backend.h>
 #include <hurd-mm/base.h>
+#include <hurd-mm/cache.h>
 #include <hurd-mm/hints.h>
 #include <hurd-mm/policy.h>
 #include <hurd-mm/region.h>

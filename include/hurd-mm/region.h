@@ -17,7 +17,9 @@ enum hmm_region_flags {
 	HMM_REGION_COPY_ON_FORK = 1 << 3, /* a forked child gets its own copy; else the range is absent there.  Not with
 	                                     SHARED: the child would write the parent's pages over the store */
 	HMM_REGION_LOCKED = 1 << 4,       /* as hmm_region_lock() on all of it */
-	HMM_REGION_NO_READ_AHEAD = 1 << 5 /* never load more than was asked for */
+	HMM_REGION_NO_READ_AHEAD = 1 << 5, /* never load more than was asked for */
+	HMM_REGION_NOTICE = 1 << 6        /* announce pages to the space's `notice` before they are evicted: costs a call a
+	                                     batch, and one to the kernel for each run of dirty pages */
 };
 
 struct hmm_region_options {
@@ -35,7 +37,7 @@ struct hmm_region_options {
  * opts: borrowed, NULL for defaults.  The region keeps its own reference to the store.
  *
  * Returns 0; -EINVAL (misaligned, length 0, unknown flags or flags that exclude each other, page size too large or more
- * than an eighth of the budget); -EEXIST (fixed address taken); -EBADF (shared, and the store can't be written); -ENOMEM; -EPERM or -ENOTSUP (the
+ * than an eighth of the budget, HMM_REGION_NOTICE in a space without `notice`); -EEXIST (fixed address taken); -EBADF (shared, and the store can't be written); -ENOMEM; -EPERM or -ENOTSUP (the
  * delivery can't be had: hmm_probe() names what is missing); -E2BIG.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t offset,
@@ -59,6 +61,7 @@ HMM_API void *hmm_region_base(const struct hmm_region *region);
 HMM_API size_t hmm_region_length(const struct hmm_region *region); /* bytes, as mapped */
 HMM_API size_t hmm_region_page_size(const struct hmm_region *region);
 HMM_API struct hmm_space *hmm_region_space(const struct hmm_region *region);
+HMM_API uint64_t hmm_region_resident(const struct hmm_region *region); /* frames mapped in it now; 0 for NULL */
 
 /* prot: PROT_READ or PROT_READ | PROT_WRITE; anything else is -EINVAL. */
 HMM_API HMM_MUST_CHECK int hmm_region_protect(struct hmm_region *region, void *address, size_t length, int prot);

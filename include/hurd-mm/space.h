@@ -14,6 +14,7 @@ HMM_BEGIN_DECLS
 
 struct hmm_space;
 struct hmm_region;
+struct hmm_cache;
 
 enum hmm_event_kind {
 	HMM_EVENT_READ_ERROR = 1,  /* a page could not be read: its access got SIGBUS, or a call -EIO */
@@ -22,7 +23,8 @@ enum hmm_event_kind {
 	HMM_EVENT_GONE = 4,        /* the application unmapped part of a region behind our back */
 	HMM_EVENT_PRESSURE = 5,    /* the supplier of frames asked for frames back; pages: how many */
 	HMM_EVENT_POLICY = 6,      /* the policy broke its contract; text names the rule and the frame */
-	HMM_EVENT_RECORD_ERROR = 7 /* the trace could not be made or written: nothing is recorded any more */
+	HMM_EVENT_RECORD_ERROR = 7, /* the trace could not be made or written: nothing is recorded any more */
+	HMM_EVENT_PIN_LEAK = 8     /* debug builds: a cache goes while a page of it is pinned; text says where it was */
 };
 
 struct hmm_event {
@@ -33,6 +35,17 @@ struct hmm_event {
 	void *address;             /* first page */
 	uint64_t npages;
 	const char *text;          /* NULL, or more words; valid during the call */
+	struct hmm_cache *cache;   /* of pages of a cache (hurd-mm/cache.h): then region is NULL; don't destroy it */
+	uint64_t page;             /* ... the first page's number */
+};
+
+/* A page about to be evicted.  See hmm_space_options.notice. */
+struct hmm_notice {
+	struct hmm_region *region;
+	const void *address; /* readable, and its contents are what leaves */
+	size_t length;       /* one page of the region */
+	uint32_t keep;       /* out: not 0 asks for another page to be taken instead */
+	uint32_t reserved;
 };
 
 enum hmm_space_flags {
@@ -52,7 +65,8 @@ struct hmm_space_options {
 	uint64_t max_frames;       /* the most hmm_space_resize() may ask for; 0: four times the budget */
 	uint32_t low_water;        /* free frames: the reclaimer starts below it; 0: chosen from the budget */
 	uint32_t high_water;       /* ... and stops at it; 0: chosen */
-	uint32_t available;        /* frames: target length of the available list; 0: an eighth of the budget */
+	uint32_t available;        /* frames: target length of the available list; 0: an eighth of the budget, or half of it
+	                              for a policy with HMM_POLICY_EXACT or HMM_POLICY_GHOSTS, whose uses are sampled by it */
 	uint32_t batch;            /* victims of one reclaim pass, at most 256; 0: 64, less for small budgets */
 	uint32_t rescue;           /* enum hmm_rescue */
 	uint32_t engine;           /* enum hmm_engine */
@@ -77,6 +91,28 @@ struct hmm_space_options {
 	 * (the process's second space that it names has ".2" behind the name, and so on), and nothing without it.
 	 */
 	const char *record;
+
+	/*
+	 * Called with pages of regions with HMM_REGION_NOTICE before they leave their addresses, sorted by region and address
+	 * (the bookmarking collector, PLDI 2005: a last look at what they point to).  Not for garbage (HMM_ADVISE_FREE), nor
+	 * for what is unmapped or dropped.  The pages can be read, and nobody writes to them until they have left or the
+	 * callback's `keep` has held them: what it sees is what a later access will find.  Each time a page leaves it is
+	 * announced anew; that it came back is not.  keep: half of a batch, rounded down, may stay (the first that ask), so
+	 * that a pass always gets frames; the policy takes them for used.
+	 *
+	 * It runs in whichever thread reclaims, several at once, with all signals blocked and no lock of the library's held;
+	 * that can be a SIGBUS handler.  So: only what a signal handler may do, little stack, no lock that any thread may hold
+	 * while it touches memory of a space, no call of this library, and no access to memory of a space but to read the
+	 * pages it was given.  The application must not drop such pages behind the library's back (madvise, munmap).
+	 */
+	void (*notice)(void *arg, struct hmm_notice *pages, unsigned n);
+	void *notice_arg;
+
+	/*
+	 * The most pages that may have frames at a time; 0: max_frames.  More than that is of use to caches only, whose pages may
+	 * be smaller than a frame (hurd-mm/cache.h): each page takes some 60 bytes of the library's memory while it is resident.
+	 */
+	uint64_t max_pages;
 };
 
 /*
@@ -170,9 +206,49 @@ struct hmm_stats {
 
 	uint64_t recorded;        /* words of the trace */
 	uint64_t record_drops;    /* references, discards and hints that are not in it: the file was too slow, or failed */
+
+	uint64_t notices;         /* pages announced before they were evicted ... */
+	uint64_t vetoes;          /* ... of those: kept, because the callback asked for it */
 };
 /* stats->size must be set.  Counters are read without stopping anybody: each is right, their sum may be on the move. */
 HMM_API HMM_MUST_CHECK int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats);
+
+/*
+ * How much memory there is, for a program that can choose how much it uses (T. Yang et al., CRAMM, OSDI 2006).  All in
+ * frames of the system's page size.
+ */
+struct hmm_memory {
+	size_t size;
+
+	/* the space's own */
+	uint64_t budget;
+	uint64_t max_frames; /* the most hmm_space_resize() may ask for */
+	uint64_t pinned;     /* pinned or locked; in `used` too */
+	uint64_t used;       /* in memory and in use: mapped to an address or in a cache, and not garbage */
+	uint64_t garbage;    /* mapped, but discarded (HMM_ADVISE_FREE) and not written since: the first to go */
+	uint64_t kept;       /* taken out of use, contents still there or being written: given up when frames are short */
+	uint64_t free;       /* could be mapped at once */
+	uint64_t usable;     /* as many pages fit before any is evicted: the budget less what the library keeps in hand */
+
+	/* the machine's */
+	uint64_t system;     /* what the system could give this process now without paging: MemAvailable */
+	uint64_t group;      /* what the tightest memory cgroup above the process leaves; UINT64_MAX: none limits it */
+	uint64_t growable;   /* what hmm_space_resize() could add now: within max_frames, system and group */
+	uint64_t attainable; /* the largest budget that would be memory now.  Below `budget`: the machine is short, and the
+	                        kernel will page or kill before the budget is used up; resize to it */
+};
+/*
+ * memory->size must be set.  A figure of the moment: others take memory too.
+ *
+ * How large may a heap be before it pages?  With h = hmm_region_resident() of its region:
+ *     now                  usable - (used + garbage - h)
+ *     if the budget grows  the same + growable
+ * and if the live data alone does not fit, a larger heap will page too: collect seldom, and discard what is garbage.
+ *
+ * Returns 0; -EINVAL; -ENOMEM; -ENOENT, -EACCES, -EIO, -EMFILE and the like (a file of /proc or of a cgroup that can't
+ * be read); -ENODATA, -EBADMSG (or does not say what it should).  Reads files: some 50 us, not for signal handlers.
+ */
+HMM_API HMM_MUST_CHECK int hmm_space_memory(struct hmm_space *space, struct hmm_memory *memory);
 
 /* The policy's name without parameters. */
 HMM_API const char *hmm_space_policy(const struct hmm_space *space);

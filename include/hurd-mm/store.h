@@ -15,9 +15,9 @@ HMM_BEGIN_DECLS
 
 /* One piece of a vectored transfer.  Pieces of a call never overlap; the caller passes them sorted by offset. */
 struct hmm_store_vec {
-	uint64_t offset; /* bytes, multiple of the system's page size */
-	void *data;      /* page-aligned */
-	size_t length;   /* bytes, multiple of the system's page size */
+	uint64_t offset; /* bytes, multiple of the store's granule */
+	void *data;      /* aligned to it */
+	size_t length;   /* bytes, multiple of it */
 	int error;       /* out: 0, or -errno for this piece */
 };
 
@@ -56,13 +56,20 @@ struct hmm_store_ops {
 
 	/* Optional.  The last reference has gone. */
 	void (*destroy)(void *ctx);
+
+	/*
+	 * Bytes, a power of two: the smallest unit of transfer, and the alignment of offset, length and memory of every piece.
+	 * 0: the system's page size.  A region needs at most its page size, a cache (hurd-mm/cache.h) at most its own.
+	 */
+	size_t granule;
 };
 
 struct hmm_store;
 
 /*
  * A caller's own store.  ops is copied, its name too (31 characters of it); ctx is passed to every callback and owned by
- * the store from success on (its destroy callback ends it).  Returns 0, -EINVAL (no read or write, wrong version), -ENOMEM.
+ * the store from success on (its destroy callback ends it).  Returns 0, -EINVAL (no read or write, wrong version, a granule
+ * that is no power of two), -ENOMEM.
  */
 HMM_API HMM_MUST_CHECK int hmm_store_create(const struct hmm_store_ops *ops, void *ctx, struct hmm_store **ret_store);
 
@@ -119,6 +126,7 @@ HMM_API HMM_MUST_CHECK int hmm_store_sync(struct hmm_store *store, uint64_t offs
 HMM_API HMM_MUST_CHECK int hmm_store_discard(struct hmm_store *store, uint64_t offset, uint64_t length);
 HMM_API HMM_MUST_CHECK int hmm_store_length(struct hmm_store *store, uint64_t *ret_length);
 HMM_API const char *hmm_store_name(const struct hmm_store *store);
+HMM_API size_t hmm_store_granule(const struct hmm_store *store); /* bytes */
 
 struct hmm_store_stats {
 	size_t size;

@@ -329,7 +329,11 @@ static void fork_done(void)
 	hmm__signals_restore(&saved);
 }
 
-__attribute__((constructor)) static void install_fork_handlers(void)
+/*
+ * Before any other constructor, which may make a space: handlers that prepare a fork run last registered first, and those
+ * of spaces allocate.
+ */
+__attribute__((constructor(101))) static void install_fork_handlers(void)
 {
 	/* Fails only where there is no memory for the list of handlers, at load: then there is no arena either. */
 	pthread_atfork(fork_prepare, fork_done, fork_done);

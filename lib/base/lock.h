@@ -28,6 +28,7 @@ enum hmm__rank {
 	HMM__RANK_STORE,
 	HMM__RANK_EVENT,    /* event queue */
 	HMM__RANK_REGISTRY, /* policy registry */
+	HMM__RANK_PINS,     /* debug builds: who holds which page of a cache */
 	HMM__RANK_ARENA,    /* innermost */
 };
 

@@ -28,9 +28,25 @@ static bool probe_madvise_self(int pidfd)
 	return pidfd >= 0 && hmm__sys_process_madvise(pidfd, &none, 1, MADV_DONTNEED) >= 0;
 }
 
+static bool windows_only(const struct hmm__local *local)
+{
+	return local->config.delivery == HMM_DELIVERY_NONE;
+}
+
+static void open_pidfd(struct hmm__local *local)
+{
+	local->pidfd = hmm__sys_pidfd_open();
+	local->madvise_self = probe_madvise_self(local->pidfd);
+}
+
 static int open_descriptors(struct hmm__local *local)
 {
-	int r = hmm__uffd_open((enum hmm_delivery)local->config.delivery, &local->features);
+	int r;
+
+	open_pidfd(local);
+	if (windows_only(local)) /* nothing traps, so nothing is asked of the kernel */
+		return 0;
+	r = hmm__uffd_open((enum hmm_delivery)local->config.delivery, &local->features);
 
 	if (r < 0)
 		return r;
@@ -39,8 +55,6 @@ static int open_descriptors(struct hmm__local *local)
 	if (r < 0)
 		return r;
 	local->pagemap = r;
-	local->pidfd = hmm__sys_pidfd_open();
-	local->madvise_self = probe_madvise_self(local->pidfd);
 	r = hmm__sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r < 0)
 		return r;
@@ -60,6 +74,8 @@ static void close_descriptors(struct hmm__local *local)
 static void set_caps(struct hmm__local *local)
 {
 	local->caps = 0;
+	if (windows_only(local))
+		return;
 	if ((local->features & UFFD_FEATURE_MOVE) && local->config.engine != HMM_ENGINE_COPY)
 		local->caps |= HMM_BACKEND_GRANT;
 	if (local->features & UFFD_FEATURE_POISON)
@@ -123,7 +139,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	r = keep_spares(local) ? open_descriptors(local) : -ENOMEM;
 	if (!r) {
 		set_caps(local);
-		if (config->engine == HMM_ENGINE_MOVE && !(local->caps & HMM_BACKEND_GRANT))
+		if (config->engine == HMM_ENGINE_MOVE && !windows_only(local) && !(local->caps & HMM_BACKEND_GRANT))
 			r = -ENOTSUP;
 	}
 	if (!r)
@@ -192,7 +208,7 @@ static int prepare(struct hmm__local *local, void *base, size_t length, bool inh
 		if (r)
 			return r;
 	}
-	return hmm__sys_uffd_register(local->uffd, base, length, register_mode, NULL);
+	return windows_only(local) ? 0 : hmm__sys_uffd_register(local->uffd, base, length, register_mode, NULL);
 }
 
 static int add_range(struct hmm__local *local, struct hmm__local_range **list, void *base, size_t length,
@@ -238,7 +254,8 @@ static int local_attach(void *backend, void *hint, size_t length, unsigned page_
 {
 	struct hmm__local *local = backend;
 	void *base;
-	int r = reserve(hint, length, page_shift, prot, flags & HMM_ATTACH_FIXED, &base);
+	int r = windows_only(local) ? -EINVAL
+	                            : reserve(hint, length, page_shift, prot, flags & HMM_ATTACH_FIXED, &base);
 
 	if (r)
 		return r;

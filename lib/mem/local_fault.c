@@ -273,6 +273,8 @@ int hmm__local_start(struct hmm__local *local, unsigned npagers)
 	unsigned want = pager ? HMM__MIN(npagers, (unsigned)HMM__MAX_PAGERS) : 1;
 	int r = 0;
 
+	if (local->config.delivery == HMM_DELIVERY_NONE)
+		return 0;
 	if (!pager)
 		r = publish(local);
 	while (!r && local->nthreads < want) {

@@ -354,10 +354,28 @@ int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsign
 	return first;
 }
 
+/* Where no userfaultfd is: the kernel puts frames there, or says that it has none (Linux 5.14). */
+static int populate(void *slot, size_t length)
+{
+	int r = hmm__sys_madvise(slot, length, MADV_POPULATE_WRITE);
+
+	if (r == -EINVAL) {
+		for (size_t at = 0; at < length; at += hmm_page_size())
+			*(volatile char *)((char *)slot + at) = 0;
+		r = 0;
+	}
+	return r;
+}
+
 int hmm__local_fill(void *backend, void *slot, size_t length)
 {
+	struct hmm__local *local = backend;
 	size_t done;
-	int r = copy_zeros(backend, slot, length, UFFDIO_COPY_MODE_DONTWAKE, &done);
+	int r;
+
+	if (local->config.delivery == HMM_DELIVERY_NONE)
+		return populate(slot, length);
+	r = copy_zeros(backend, slot, length, UFFDIO_COPY_MODE_DONTWAKE, &done);
 
 	if (r && done) {
 		struct iovec iov = { slot, done };

@@ -49,16 +49,26 @@ static bool account_add(_Atomic uint64_t *account, uint64_t n, uint64_t limit, u
 	return true;
 }
 
+static uint64_t frames_taken(struct hmm_mock *mock)
+{
+	return atomic_load(&mock->takes) ? atomic_load(&mock->taken) : UINT64_MAX;
+}
+
 int hmm__mock_frames_add(struct hmm__mock_backend *b, uint64_t n)
 {
 	struct hmm_mock *mock = b->mock;
-	uint64_t now, peak, limit = atomic_load(&mock->takes) ? atomic_load(&mock->taken) : UINT64_MAX;
+	uint64_t now, peak, limit = frames_taken(mock);
 
 	if (!account_add(&b->frames, n, b->config.capacity, &now)) {
 		hmm__mock_misuse(mock, "more frames in use than the capacity");
 		return -ENOMEM;
 	}
-	if (!account_add(&mock->frames, n, limit, &now)) {
+	while (!account_add(&mock->frames, n, limit, &now)) {
+		/* others may have taken some, and used them, since we looked */
+		if (frames_taken(mock) > limit) {
+			limit = frames_taken(mock);
+			continue;
+		}
 		atomic_fetch_sub(&b->frames, n);
 		hmm__mock_misuse(mock, "more frames in use than were taken");
 		return -ENOMEM;

@@ -181,21 +181,27 @@ void hmm__policy_miss(struct hmm__policy *policy, uint64_t page, enum hmm_access
 	leave(policy, "miss");
 }
 
-void hmm__policy_inserted(struct hmm__policy *policy, uint32_t frame, uint64_t page, uint32_t region,
-                          enum hmm_access access)
+void hmm__policy_placed(struct hmm__policy *policy, uint32_t frame, uint64_t page,
+                        const struct hmm_placement *placement)
 {
 	if (HMM__UNLIKELY(policy->check != NULL))
 		hmm__check_inserted(policy, frame, page);
 	hmm__frame_set_state(policy, frame, HMM__FRAME_RESIDENT);
 	policy->resident++;
-	if (policy->hooks.placed != NULL) {
-		struct hmm_placement placement = { .size = sizeof(placement), .region = region, .access = access };
-
-		policy->hooks.placed(policy->state, frame, page, &placement);
-	} else {
-		policy->hooks.inserted(policy->state, frame, page, region, access);
-	}
+	if (policy->hooks.placed != NULL)
+		policy->hooks.placed(policy->state, frame, page, placement);
+	else
+		policy->hooks.inserted(policy->state, frame, page, placement->region,
+		                       (enum hmm_access)placement->access);
 	leave(policy, "inserted");
+}
+
+void hmm__policy_inserted(struct hmm__policy *policy, uint32_t frame, uint64_t page, uint32_t region,
+                          enum hmm_access access)
+{
+	struct hmm_placement placement = { .size = sizeof(placement), .region = region, .access = access };
+
+	hmm__policy_placed(policy, frame, page, &placement);
 }
 
 void hmm__policy_touched(struct hmm__policy *policy, const uint32_t *frames, uint32_t n, enum hmm_access access)

@@ -34,6 +34,9 @@ void hmm__policy_resize(struct hmm__policy *policy, uint32_t frames);
 void hmm__policy_miss(struct hmm__policy *policy, uint64_t page, enum hmm_access access);
 void hmm__policy_inserted(struct hmm__policy *policy, uint32_t frame, uint64_t page, uint32_t region,
                           enum hmm_access access);
+/* The same, with all that is known of it.  placement->size: sizeof(struct hmm_placement). */
+void hmm__policy_placed(struct hmm__policy *policy, uint32_t frame, uint64_t page,
+                        const struct hmm_placement *placement);
 /* A frame that awaits its verdict still does so afterwards. */
 void hmm__policy_touched(struct hmm__policy *policy, const uint32_t *frames, uint32_t n, enum hmm_access access);
 /*

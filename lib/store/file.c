@@ -147,6 +147,8 @@ int hmm_store_file(int fd, unsigned flags, struct hmm_store **ret_store)
 		hmm__store_free(&file->store);
 		return error;
 	}
+	/* O_DIRECT's needs vary; the page cache has none */
+	file->store.ops.granule = mode & O_DIRECT ? hmm_page_size() : HMM__STORE_SECTOR;
 	*ret_store = &file->store;
 	return 0;
 }

@@ -4,6 +4,7 @@
  *
  * M1  A page is read from the table only if it was written; a bit a page tells.  So reading what was never
  *     written touches no memory, and what the store occupies is known by counting bits.
+ * M2  What was not written of a page that was is zero in the table.
  *
  * Pieces of calls that run at once don't overlap (the caller's duty), so only the bits need to be atomic.
  */
@@ -54,14 +55,15 @@ static int memory_read(void *ctx, struct hmm_store_vec *vec, unsigned n)
 
 	for (unsigned i = 0; i < n; i++) {
 		vec[i].error = 0;
-		for (size_t done = 0; done < vec[i].length; done += size) {
+		for (size_t done = 0, part; done < vec[i].length; done += part) {
 			uint64_t from = vec[i].offset + done;
 			char *to = (char *)vec[i].data + done;
 
+			part = HMM__MIN(size - from % size, vec[i].length - done);
 			if (from < memory->table_size && is_written(memory, from / size))
-				memcpy(to, memory->table + from, size);
+				memcpy(to, memory->table + from, part);
 			else
-				memset(to, 0, size);
+				memset(to, 0, part);
 		}
 	}
 	return 0;
@@ -80,10 +82,17 @@ static int memory_write(void *ctx, struct hmm_store_vec *vec, unsigned n)
 			continue;
 		}
 		memcpy(memory->table + vec[i].offset, vec[i].data, vec[i].length);
-		for (size_t done = 0; done < vec[i].length; done += size)
-			set_written(memory, (vec[i].offset + done) / size);
+		for (uint64_t page = vec[i].offset / size; page * size < vec[i].offset + vec[i].length; page++)
+			set_written(memory, page);
 	}
 	return first;
+}
+
+/* A part of a page. */
+static void zero(struct memory *memory, uint64_t offset, uint64_t end)
+{
+	if (offset < end && is_written(memory, offset / hmm_page_size()))
+		memset(memory->table + offset, 0, end - offset);
 }
 
 static int memory_discard(void *ctx, uint64_t offset, uint64_t length)
@@ -91,12 +100,17 @@ static int memory_discard(void *ctx, uint64_t offset, uint64_t length)
 	struct memory *memory = ctx;
 	uint64_t end = HMM__MIN(offset + length, (uint64_t)memory->table_size);
 	size_t size = hmm_page_size();
+	uint64_t first = HMM__ALIGN_UP(offset, size), last = end & ~(uint64_t)(size - 1);
 
 	if (offset >= end)
 		return 0;
-	for (uint64_t from = offset; from < end; from += size)
+	zero(memory, offset, HMM__MIN(first, end));
+	zero(memory, HMM__MAX(last, first), end);
+	if (first >= last)
+		return 0;
+	for (uint64_t from = first; from < last; from += size)
 		clear_written(memory, from / size);
-	return hmm__sys_madvise(memory->table + offset, end - offset, MADV_DONTNEED);
+	return hmm__sys_madvise(memory->table + first, last - first, MADV_DONTNEED);
 }
 
 static uint64_t memory_bytes_held(void *ctx)
@@ -124,6 +138,7 @@ static const struct hmm_store_ops memory_ops = {
 	.write = memory_write,
 	.discard = memory_discard,
 	.destroy = memory_destroy,
+	.granule = HMM__STORE_SECTOR,
 };
 
 int hmm_store_memory(uint64_t limit, struct hmm_store **ret_store)

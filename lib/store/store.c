@@ -33,6 +33,8 @@ void *hmm__store_new(size_t object_size, enum hmm__store_kind kind, uint32_t fla
 		return NULL;
 	memcpy(&store->ops, ops, HMM__MIN(ops->size, sizeof(store->ops)));
 	store->ops.size = sizeof(store->ops);
+	if (!store->ops.granule)
+		store->ops.granule = hmm_page_size();
 	copy_name(store, ops->name);
 	store->ctx = store;
 	store->object_size = object_size;
@@ -47,13 +49,20 @@ void hmm__store_free(struct hmm_store *store)
 	hmm__free(store, store->object_size);
 }
 
+static bool granule_fits(const struct hmm_store_ops *ops)
+{
+	bool known = ops->size >= offsetof(struct hmm_store_ops, granule) + sizeof(ops->granule);
+
+	return !known || !(ops->granule & (ops->granule - 1));
+}
+
 int hmm_store_create(const struct hmm_store_ops *ops, void *ctx, struct hmm_store **ret_store)
 {
 	struct hmm_store *store;
 
 	if (!ops || !ret_store || ops->size < OPS_MINIMUM || ops->version != HMM_STORE_VERSION)
 		return -EINVAL;
-	if (!ops->read || !ops->write)
+	if (!ops->read || !ops->write || !granule_fits(ops))
 		return -EINVAL;
 	store = hmm__store_new(sizeof(*store), HMM__STORE_CALLBACK, HMM__STORE_WRITABLE, ops);
 	if (!store)
@@ -179,14 +188,14 @@ int hmm__store_length(struct hmm_store *store, uint64_t *ret_length)
 	return error;
 }
 
-static bool well_formed(const struct hmm_store_vec *vec, unsigned n)
+static bool well_formed(const struct hmm_store *store, const struct hmm_store_vec *vec, unsigned n)
 {
-	uint64_t page = hmm_page_size(), free_from = 0;
+	uint64_t granule = hmm__store_granule(store), free_from = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		if (!vec[i].data || vec[i].length == 0 || vec[i].offset < free_from)
 			return false;
-		if (!HMM__IS_ALIGNED(vec[i].offset | vec[i].length | (uintptr_t)vec[i].data, page))
+		if (!HMM__IS_ALIGNED(vec[i].offset | vec[i].length | (uintptr_t)vec[i].data, granule))
 			return false;
 		if (vec[i].length > INT64_MAX || vec[i].offset > INT64_MAX - vec[i].length)
 			return false;
@@ -203,7 +212,7 @@ static int checked_transfer(struct hmm_store *store, struct hmm_store_vec *vec, 
 
 	if (n == 0)
 		return 0;
-	if (!vec || !well_formed(vec, n))
+	if (!vec || !well_formed(store, vec, n))
 		return -EINVAL;
 	hmm__signals_block(&saved);
 	error = transfer(store, vec, n);
@@ -237,7 +246,7 @@ int hmm_store_discard(struct hmm_store *store, uint64_t offset, uint64_t length)
 	sigset_t saved;
 	int error;
 
-	if (!HMM__IS_ALIGNED(offset | length, hmm_page_size()))
+	if (!HMM__IS_ALIGNED(offset | length, hmm__store_granule(store)))
 		return -EINVAL;
 	if (length > INT64_MAX || offset > INT64_MAX - length)
 		return -EINVAL;
@@ -261,6 +270,11 @@ int hmm_store_length(struct hmm_store *store, uint64_t *ret_length)
 const char *hmm_store_name(const struct hmm_store *store)
 {
 	return store->name;
+}
+
+size_t hmm_store_granule(const struct hmm_store *store)
+{
+	return hmm__store_granule(store);
 }
 
 static uint64_t load(const _Atomic uint64_t *counter)

@@ -44,6 +44,9 @@ struct hmm__store_line {
 	_Atomic uint64_t system_calls;
 };
 
+/* The unit of stores that have no needs of their own. */
+#define HMM__STORE_SECTOR 512u
+
 /* Key: (i) fixed at creation  (a) atomic */
 struct hmm_store {
 	struct hmm_store_ops ops;                   /* (i) */
@@ -80,6 +83,12 @@ int hmm__store_length(struct hmm_store *store, uint64_t *ret_length);
 static inline bool hmm__store_writable(const struct hmm_store *store)
 {
 	return store->flags & HMM__STORE_WRITABLE;
+}
+
+/* Unit of transfer, and alignment of memory. */
+static inline size_t hmm__store_granule(const struct hmm_store *store)
+{
+	return store->ops.granule;
 }
 
 /* Would a discard do anything? */

@@ -11,7 +11,7 @@
 /* The CPUs that the process was started on: what a thread goes back to.  Set once, at load. */
 static cpu_set_t process_cpus;
 
-__attribute__((constructor)) static void note_process_cpus(void)
+__attribute__((constructor(101))) static void note_process_cpus(void)
 {
 	if (sched_getaffinity(0, sizeof(process_cpus), &process_cpus) < 0)
 		for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)

@@ -11,7 +11,7 @@
 #define PAGE_OUT_TURNS 3u
 
 /* Every resident page of a range, under the lock, in pieces so that it is not held for long. */
-static void hint_pages(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm_hint hint, int64_t value)
+void hmm__hint_pages(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm_hint hint, int64_t value)
 {
 	struct hmm_space *space = region->space;
 	struct hmm_page_range range = { hmm__page_id(region, page), npages };
@@ -47,7 +47,7 @@ static int will_need(struct hmm_region *region, uint64_t page, uint64_t npages)
 	uint64_t end = page + npages;
 	int first = 0;
 
-	hint_pages(region, page, npages, HMM_HINT_WILLNEED, 0);
+	hmm__hint_pages(region, page, npages, HMM_HINT_WILLNEED, 0);
 	for (uint64_t p = page; (p = hmm__page_next_touched(region, p)) < end; p++)
 		hmm__poison_cure(region, p); /* what failed may be tried again, by the access if not here */
 	while (page < end) {
@@ -84,42 +84,6 @@ static bool any_held(struct hmm_region *region, uint64_t page, uint64_t npages)
 			return true;
 	}
 	return false;
-}
-
-/*
- * Garbage from now on, unless written: the page is protected, so that a write takes the mark off.  Pages that hold
- * no frame lose their stored contents at once.
- */
-static int lazy_free(struct hmm_region *region, uint64_t page, uint64_t npages)
-{
-	struct hmm__engine *engine = region->engine;
-	uint64_t end = page + npages, first = page;
-
-	if (region->flags & HMM_REGION_SHARED)
-		return -EINVAL; /* others may see the store */
-	for (; (page = hmm__page_next_touched(region, page)) < end; page++) {
-		hmm__word *word = &region->words[page];
-		uint64_t w = atomic_load(word);
-		struct hmm_span span = { hmm__page_address(region, page), (size_t)1 << region->shift };
-		int r;
-
-		if (hmm__word_busy(w)) {
-			hmm__page_wait(region, word, w);
-			page--; /* once more */
-			continue;
-		}
-		if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w)) {
-			if (hmm__word_state(w) == HMM__ABSENT || hmm__word_state(w) == HMM__AVAILABLE)
-				(void)!hmm__discard(region, page, 1, HMM__DISCARD_RANGE);
-			continue;
-		}
-		if (!hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
-			continue;
-		r = engine->ops->write_protect(engine->backend, &span, 1, 1);
-		hmm__page_leave(region, page, HMM__MAPPED, r ? 0 : HMM__DIRTY, r ? 0 : HMM__FREE);
-	}
-	hint_pages(region, first, npages, HMM_HINT_DISCARD, 0);
-	return 0;
 }
 
 static int drop_now(struct hmm_region *region, uint64_t page, uint64_t npages)
@@ -160,9 +124,9 @@ static void set_advice(struct hmm_region *region, enum hmm_advice advice, uint64
 {
 	atomic_store(&region->advice, advice);
 	if (advice == HMM_ADVISE_SEQUENTIAL)
-		hint_pages(region, page, npages, HMM_HINT_SEQUENTIAL, 0);
+		hmm__hint_pages(region, page, npages, HMM_HINT_SEQUENTIAL, 0);
 	if (advice == HMM_ADVISE_RANDOM)
-		hint_pages(region, page, npages, HMM_HINT_RANDOM, 0);
+		hmm__hint_pages(region, page, npages, HMM_HINT_RANDOM, 0);
 }
 
 static int advise(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm_advice advice)
@@ -178,9 +142,9 @@ static int advise(struct hmm_region *region, uint64_t page, uint64_t npages, enu
 	case HMM_ADVISE_DONTNEED:
 		return drop_now(region, page, npages);
 	case HMM_ADVISE_FREE:
-		return lazy_free(region, page, npages);
+		return hmm__lazy_free(region, page, npages);
 	case HMM_ADVISE_COLD:
-		hint_pages(region, page, npages, HMM_HINT_EVICT_NEXT, 0);
+		hmm__hint_pages(region, page, npages, HMM_HINT_EVICT_NEXT, 0);
 		return 0;
 	case HMM_ADVISE_PAGEOUT:
 		return page_out(region, page, npages);
@@ -204,19 +168,25 @@ int hmm_region_advise(struct hmm_region *region, void *address, size_t length, e
 	return r;
 }
 
+bool hmm__hint_known(enum hmm_hint hint, int64_t value)
+{
+	if ((int)hint < 0 || (hint > HMM_HINT_RANDOM && hint < HMM_HINT_USER))
+		return false;
+	return hint != HMM_HINT_PRIORITY || (value >= -64 && value <= 63);
+}
+
 int hmm_region_hint(struct hmm_region *region, void *address, size_t length, enum hmm_hint hint, int64_t value)
 {
 	struct hmm__call call;
 	uint64_t page, npages;
 	int r;
 
-	if ((int)hint < 0 || (hint > HMM_HINT_RANDOM && hint < HMM_HINT_USER) ||
-	    (hint == HMM_HINT_PRIORITY && (value < -64 || value > 63)))
+	if (!hmm__hint_known(hint, value))
 		return -EINVAL;
 	r = hmm__call_range(&call, region, address, length, &page, &npages);
 	if (r)
 		return r;
-	hint_pages(region, page, npages, hint, value);
+	hmm__hint_pages(region, page, npages, hint, value);
 	hmm__call_end(&call);
 	return 0;
 }

@@ -148,7 +148,7 @@ static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
 		hmm__record_access(region, it->page, false);
 		hmm__policy_miss(space->policy, id, access);
 		it->frame = hmm__frame_take(space, region, it->page);
-		space->resident += region->weight;
+		hmm__resident_add(region, region->weight);
 		hmm__policy_inserted(space->policy, it->frame, id, region->id, access);
 	}
 	hmm__unlock(&space->lock);
@@ -163,7 +163,7 @@ static void undo(struct hmm_region *region, struct hmm__item *it, bool grant, bo
 	hmm__lock(&space->lock);
 	hmm__policy_removed(space->policy, it->frame, hmm__page_id(region, it->page), HMM_REMOVED_FAILED);
 	hmm__frame_put(space, it->frame);
-	space->resident -= region->weight;
+	hmm__resident_sub(region, region->weight);
 	if (filled)
 		hmm__slot_put_populated(region->pool, it->slot);
 	else

@@ -17,6 +17,7 @@ enum hmm__fate {
 	HMM__FATE_SAVE,    /* dirty: to its store */
 	HMM__FATE_DISCARD, /* garbage, says the application */
 	HMM__FATE_RETURN,  /* could not be taken: back to MAPPED */
+	HMM__FATE_VETOED,  /* stays mapped: the application wants it, or it could not be protected to be announced */
 	HMM__FATE_STAY,    /* dirty while stores refuse dirty pages: not even tried */
 	HMM__FATE_LOST,    /* nothing was mapped there any more */
 };
@@ -33,6 +34,7 @@ struct hmm__item {
 	uint8_t keep;   /* would be kept if there were a slot */
 	uint8_t split;  /* a part of it was granted and came back */
 	uint8_t asked;  /* an access waits for it; else it is read ahead */
+	uint8_t sample; /* stays mapped if there is no slot to keep it */
 	uint16_t weight; /* frames; the region may be gone when the last of it is done */
 	uint16_t run;   /* pages of the run that begins here; 0: inside one */
 	int error;
@@ -50,6 +52,7 @@ struct hmm__batch {
 	struct hmm_span spans[HMM__BATCH_MAX];
 	struct hmm_store_vec vecs[HMM__BATCH_MAX];
 	uint16_t order[HMM__BATCH_MAX]; /* items by store position */
+	struct hmm_notice notices[HMM__BATCH_MAX];
 };
 
 struct hmm__batch *hmm__batch_get(struct hmm_space *space); /* NULL: all in use */
@@ -59,6 +62,9 @@ void hmm__batch_sort(struct hmm__batch *batch);
 
 /* evict.c: the items are EVICTING and the caller's; on return every one has been dealt with.  Returns as hmm__reclaim(). */
 int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *batch, bool keep);
+
+/* notice.c: show pages to the application that asked for it, and hear which shall stay.  Dirty ones are protected. */
+void hmm__notice(struct hmm_space *space, struct hmm__batch *batch);
 
 /* launder.c: the items are LAUNDRY with their contents in their slots: write them.  Returns the first store error. */
 int hmm__launder(struct hmm_space *space, struct hmm__batch *batch);

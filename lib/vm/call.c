@@ -45,11 +45,17 @@ int hmm__call_range(struct hmm__call *call, struct hmm_region *region, const voi
 	return 0;
 }
 
-/* Fork waits for `inside` to fall to zero, and newcomers wait for fork. */
 void hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space)
 {
-	*call = (struct hmm__call){ .space = space };
+	call->region = NULL;
+	call->space = space;
 	hmm__signals_block(&call->mask);
+	hmm__call_reenter(space);
+}
+
+/* Fork waits for `inside` to fall to zero, and newcomers wait for fork. */
+void hmm__call_reenter(struct hmm_space *space)
+{
 	for (;;) {
 		atomic_fetch_add(&space->inside, 1);
 		if (!atomic_load(&space->gate))

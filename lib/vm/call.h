@@ -21,7 +21,13 @@ int hmm__call_begin(struct hmm__call *call, struct hmm_region *region);
 int hmm__call_range(struct hmm__call *call, struct hmm_region *region, const void *address, size_t length,
                     uint64_t *ret_page, uint64_t *ret_npages);
 void hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space);
+void hmm__call_reenter(struct hmm_space *space); /* within such a call, for who has left `inside` for a while */
 void hmm__call_end(struct hmm__call *call);
+
+/* advise.c */
+bool hmm__hint_known(enum hmm_hint hint, int64_t value);
+/* Tell the policy, of the range and of each of its pages that has a frame. */
+void hmm__hint_pages(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm_hint hint, int64_t value);
 
 /* sync.c */
 int hmm__sync_pages(struct hmm_region *region, uint64_t page, uint64_t npages);

@@ -24,7 +24,7 @@ static void settle_locked(struct hmm_space *space, struct hmm_region *region, ui
 {
 	uint32_t number = hmm__word_frame(w);
 
-	space->resident -= region->weight;
+	hmm__resident_sub(region, region->weight);
 	hmm__credit_put(space, region->weight);
 	if (hmm__word_held(w))
 		space->held_back -= region->weight;

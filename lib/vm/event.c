@@ -24,8 +24,14 @@ void hmm__event(struct hmm_space *space, enum hmm_event_kind kind, struct hmm_re
 	}
 	at = (space->event_first + space->event_count++) % HMM__EVENTS;
 	e = &space->events[at];
-	*e = (struct hmm_event){ .size = sizeof(*e), .kind = kind, .error = error, .region = region,
-		                 .address = region ? hmm__page_address(region, page) : NULL, .npages = npages };
+	*e = (struct hmm_event){ .size = sizeof(*e), .kind = kind, .error = error, .npages = npages };
+	if (region && region->cache) {
+		e->cache = region->cache;
+		e->page = page;
+	} else if (region) {
+		e->region = region;
+		e->address = hmm__page_address(region, page);
+	}
 	if (text) {
 		strncpy(space->event_text[at], text, sizeof(space->event_text[at]) - 1);
 		e->text = space->event_text[at];
@@ -70,6 +76,8 @@ void hmm__events_forget(struct hmm_space *space, struct hmm_region *region)
 
 		if (e->region == region)
 			e->region = NULL;
+		if (region->cache && e->cache == region->cache)
+			e->cache = NULL;
 	}
 	for (unsigned i = 0; i < HMM__POISONED_MAX; i++) {
 		if (space->poisoned[i].region == region)

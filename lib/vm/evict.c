@@ -9,6 +9,8 @@
  * E2  A dirty page is granted to the window (nobody can touch it there), or where that can't be, write-protected
  *     first, then copied to the window and dropped.
  * E3  Whatever the kernel refuses (EBUSY: held by I/O; EAGAIN) puts the page back as it was, and the policy is told.
+ * E4  A page of a region with HMM_REGION_NOTICE is shown to the application while it is EVICTING, mapped and, if it was
+ *     dirty, write-protected: nobody can change it any more, and its reader does not trap.
  */
 #include <errno.h>
 #include <string.h>
@@ -125,7 +127,7 @@ static void slots_for_grant(struct hmm__item *it, unsigned n)
 	}
 }
 
-/* Under the space's lock.  Populated slots for what is copied; without one a clean page is dropped, a dirty one stays. */
+/* Under the space's lock.  Populated slots for what is copied; without one a clean page is dropped, another one stays. */
 static void slots_for_copy(struct hmm__item *it, unsigned n)
 {
 	for (unsigned k = 0; k < n; k++) {
@@ -133,7 +135,7 @@ static void slots_for_copy(struct hmm__item *it, unsigned n)
 		if (it[k].slot != HMM__NO_SLOT)
 			continue;
 		it[k].keep = it[k].fate == HMM__FATE_KEEP;
-		it[k].fate = it[k].keep ? HMM__FATE_DROP : HMM__FATE_RETURN;
+		it[k].fate = it[k].keep && !it[k].sample ? HMM__FATE_DROP : HMM__FATE_RETURN;
 	}
 }
 
@@ -165,8 +167,8 @@ static void take_slots(struct hmm_space *space, struct hmm__batch *b)
 
 /*
  * What found no populated slot gets one made from a credit, as far as there are any: dirty pages always, for they can't
- * be copied out otherwise; clean ones while the available list is still growing, and never more than half
- * of the batch, so that a pass frees more than it takes.
+ * be copied out otherwise, and samples, each of which gives a credit back; other clean ones while the available list is
+ * still growing, and never more than half of the batch, so that a pass frees more than it takes.
  */
 static void find_more_slots(struct hmm_space *space, struct hmm__batch *b)
 {
@@ -182,12 +184,19 @@ static void find_more_slots(struct hmm_space *space, struct hmm__batch *b)
 			it->slot = hmm__bounce_get(it->region->pool); /* the free slots were of another size */
 		if (it->slot == HMM__NO_SLOT)
 			break;
-		grow -= it->keep;
+		grow -= it->fate == HMM__FATE_DROP;
 		it->fate = it->keep ? HMM__FATE_KEEP : HMM__FATE_SAVE;
 	}
 }
 
-static void protect_dirty(struct hmm__batch *b)
+/* Must it be protected, so that nobody writes to it?  announced: before it is shown to the application, or after. */
+static bool exposed(const struct hmm__item *it, bool announced)
+{
+	return it->fate == HMM__FATE_SAVE && !it->grant && announced == !!(it->region->flags & HMM_REGION_NOTICE);
+}
+
+/* What can't be protected gets the fate `failed`. */
+static void protect_dirty(struct hmm__batch *b, bool announced, enum hmm__fate failed)
 {
 	for (unsigned i = 0; i < b->n;) {
 		struct hmm__item *it = &b->items[i];
@@ -195,17 +204,17 @@ static void protect_dirty(struct hmm__batch *b)
 		unsigned n = 1;
 		int r;
 
-		if (it->fate != HMM__FATE_SAVE || it->grant) {
+		if (!exposed(it, announced)) {
 			i++;
 			continue;
 		}
 		while (i + n < b->n && it[n].region == it->region && it[n].page == it->page + n &&
-		       it[n].fate == HMM__FATE_SAVE && !it[n].grant)
+		       exposed(&it[n], announced))
 			n++;
 		span = (struct hmm_span){ hmm__page_address(it->region, it->page), (size_t)n << it->region->shift };
 		r = it->region->engine->ops->write_protect(it->region->engine->backend, &span, 1, 1);
 		for (unsigned k = 0; r && k < n; k++)
-			it[k].fate = r == -ENOENT ? HMM__FATE_LOST : HMM__FATE_RETURN;
+			it[k].fate = r == -ENOENT ? HMM__FATE_LOST : failed;
 		i += n;
 	}
 }
@@ -312,7 +321,7 @@ static void find_zeros(struct hmm__batch *b)
 
 static void gone(struct hmm_space *space, struct hmm__item *it, uint64_t clear)
 {
-	space->resident -= it->region->weight;
+	hmm__resident_sub(it->region, it->region->weight);
 	if (it->fate == HMM__FATE_GIVE)
 		hmm__slot_put_populated(it->region->pool, it->slot);
 	else
@@ -328,7 +337,7 @@ static void gone(struct hmm_space *space, struct hmm__item *it, uint64_t clear)
 
 static void to_window(struct hmm_space *space, struct hmm__item *it)
 {
-	space->resident -= it->region->weight;
+	hmm__resident_sub(it->region, it->region->weight);
 	if (!it->grant)
 		hmm__credit_put(space, it->region->weight);
 	space->frames[it->frame].slot = it->slot;
@@ -421,9 +430,13 @@ int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 	choose_fates(b, keep);
 	for (unsigned i = 0; i < b->n; i++)
 		stay = b->items[i].fate == HMM__FATE_STAY ? space->refused_error : stay;
+	if (HMM__UNLIKELY(space->given.notice != NULL)) {
+		protect_dirty(b, true, HMM__FATE_VETOED);
+		hmm__notice(space, b);
+	}
 	take_slots(space, b);
 	find_more_slots(space, b);
-	protect_dirty(b);
+	protect_dirty(b, false, HMM__FATE_RETURN);
 	for (unsigned e = 0; e < 2; e++)
 		unmap_engine(b, &space->engines[e]);
 	settle_errors(b);

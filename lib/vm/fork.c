@@ -22,7 +22,7 @@
 #include "lib/mem/tasks.h"
 #include "lib/store/store.h"
 #include "lib/sys/sys.h"
-#include "lib/vm/batch.h"
+#include "lib/vm/cache.h"
 #include "lib/vm/record.h"
 
 #define COPY_SLOTS 64u
@@ -175,6 +175,7 @@ static void fix_pages(struct hmm_space *space)
 {
 	uint64_t held = 0;
 
+	hmm__cache_forked(space);
 	for (uint32_t i = 0; i < space->fresh_frame; i++) {
 		struct hmm__frame *f = &space->frames[i];
 		hmm__word *word;
@@ -184,7 +185,7 @@ static void fix_pages(struct hmm_space *space)
 			continue;
 		word = &f->region->words[f->page];
 		w = atomic_load(word);
-		f->listed = f->refused = 0;
+		f->listed = f->named = f->refused = 0; /* the list of mapped frames stays as it is */
 		if (f->region->flags & HMM_REGION_COPY_ON_FORK && hmm__word_state(w) == HMM__MAPPED &&
 		    !space->child_error) {
 			held += f->region->weight;
@@ -195,18 +196,21 @@ static void fix_pages(struct hmm_space *space)
 			space->child_error = -EIO; /* only the parent's window has it */
 		if (hmm__word_held(w))
 			space->held_back -= f->region->weight;
+		if (hmm__word_state(w) == HMM__MAPPED)
+			hmm__bump(&f->region->resident, -(uint64_t)f->region->weight);
 		hmm__policy_removed(space->policy, i, hmm__page_id(f->region, f->page), HMM_REMOVED_UNMAPPED);
 		hmm__page_leave_absent(f->region, f->page, 0, 0);
 		hmm__frame_put(space, i);
 	}
 	space->held = space->resident = held;
 	space->available = space->laundry = space->free_slots = space->refused_swap = 0;
-	space->available_first = space->available_last = HMM__NO_FRAME;
+	space->available_first = space->available_last = space->named_last = HMM__NO_FRAME;
+	space->named = 0;
 }
 
 static void fix_pools(struct hmm_space *space)
 {
-	for (unsigned e = 0; e < 2; e++) {
+	for (unsigned e = 0; e < HMM__ENGINES; e++) {
 		for (unsigned o = 0; o < HMM__ORDERS; o++) {
 			struct hmm__pool *pool = &space->engines[e].pools[o];
 
@@ -223,7 +227,7 @@ static int reopen(struct hmm_space *space)
 {
 	int r = space->child_error;
 
-	for (unsigned e = 0; e < 2; e++) {
+	for (unsigned e = 0; e < HMM__ENGINES; e++) {
 		struct hmm__engine *engine = &space->engines[e];
 
 		if (engine->open) {
@@ -261,6 +265,7 @@ static void fix_regions(struct hmm_space *space, int error)
 			continue;
 		atomic_store(&region->dying, 1);
 		drop_pieces(region);
+		atomic_fetch_sub(&space->nregions, 1);
 		if (region->prev)
 			region->prev->next = region->next;
 		else

@@ -13,7 +13,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/futex.h"
-#include "lib/vm/batch.h"
+#include "lib/vm/cache.h"
 
 #define RELEASE_BATCH 64u
 
@@ -29,11 +29,12 @@ static void free_stock(struct hmm_space *space)
 
 int hmm__frames_init(struct hmm_space *space)
 {
-	space->frames = hmm__sparse_alloc((size_t)space->capacity * sizeof(space->frames[0]));
+	space->frames = hmm__sparse_alloc((size_t)space->numbers * sizeof(space->frames[0]));
 	if (!space->frames)
 		return -ENOMEM;
 	space->free_frame = HMM__NO_FRAME;
 	space->available_first = space->available_last = HMM__NO_FRAME;
+	space->named_last = space->mapped_first = space->mapped_last = HMM__NO_FRAME;
 	for (unsigned i = 0; i < HMM__BATCHES; i++) {
 		struct hmm__batch *b = hmm__sparse_alloc(sizeof(*b));
 
@@ -51,8 +52,14 @@ void hmm__frames_fini(struct hmm_space *space)
 {
 	free_stock(space);
 	if (space->frames)
-		hmm__sparse_free(space->frames, (size_t)space->capacity * sizeof(space->frames[0]));
+		hmm__sparse_free(space->frames, (size_t)space->numbers * sizeof(space->frames[0]));
 	space->frames = NULL;
+	if (space->cached)
+		hmm__sparse_free(space->cached, (size_t)space->numbers * sizeof(space->cached[0]));
+	space->cached = NULL;
+	if (space->spots)
+		hmm__sparse_free((void *)space->spots, (size_t)space->numbers * sizeof(space->spots[0]));
+	space->spots = NULL;
 }
 
 struct hmm__batch *hmm__batch_get(struct hmm_space *space)
@@ -85,12 +92,14 @@ uint32_t hmm__frame_take(struct hmm_space *space, struct hmm_region *region, uin
 	if (number != HMM__NO_FRAME) {
 		space->free_frame = space->frames[number].next;
 	} else {
-		assert(space->fresh_frame < space->capacity); /* V1: pages never outnumber frames */
+		assert(space->fresh_frame < space->numbers); /* asked for: hmm__may_load() */
 		number = space->fresh_frame++;
 	}
+	space->numbers_used++;
 	f = &space->frames[number];
 	*f = (struct hmm__frame){ .region = region, .page = page, .slot = HMM__NO_SLOT, .next = HMM__NO_FRAME,
 		                  .prev = HMM__NO_FRAME };
+	hmm__mapped_add(space, number, true);
 	return number;
 }
 
@@ -99,9 +108,11 @@ void hmm__frame_put(struct hmm_space *space, uint32_t number)
 	struct hmm__frame *f = &space->frames[number];
 
 	assert(f->region && !f->listed);
+	hmm__mapped_remove(space, number);
 	f->region = NULL;
 	f->next = space->free_frame;
 	space->free_frame = number;
+	space->numbers_used--;
 }
 
 void hmm__frame_stays(struct hmm_space *space, uint32_t number, enum hmm_reject why)
@@ -129,7 +140,7 @@ bool hmm__credit_take(struct hmm_space *space, uint64_t n)
  */
 bool hmm__may_load(const struct hmm_space *space, uint64_t n)
 {
-	return hmm__frames_free(space) >= n + space->reserve;
+	return hmm__frames_free(space) >= n + space->reserve && space->numbers_used < space->numbers;
 }
 
 bool hmm__credit_take_load(struct hmm_space *space, uint64_t n)
@@ -141,6 +152,7 @@ void hmm__reserve(struct hmm_space *space, uint64_t n)
 {
 	hmm__lock(&space->lock);
 	space->reserve = HMM__MAX(space->reserve, 2 * n);
+	hmm__space_watermarks(space); /* they depend on whether there is one */
 	hmm__unlock(&space->lock);
 }
 
@@ -170,14 +182,23 @@ void hmm__available_add(struct hmm_space *space, uint32_t number)
 	struct hmm__frame *f = &space->frames[number];
 
 	assert(!f->listed && f->slot != HMM__NO_SLOT);
+	hmm__mapped_remove(space, number);
 	f->listed = 1;
-	f->next = HMM__NO_FRAME;
-	f->prev = space->available_last;
+	f->named = space->samples && f->proposed; /* U3 */
+	f->prev = f->named ? space->named_last : space->available_last;
+	f->next = f->prev != HMM__NO_FRAME ? space->frames[f->prev].next : space->available_first;
 	if (f->prev != HMM__NO_FRAME)
 		space->frames[f->prev].next = number;
 	else
 		space->available_first = number;
-	space->available_last = number;
+	if (f->next != HMM__NO_FRAME)
+		space->frames[f->next].prev = number;
+	else
+		space->available_last = number;
+	if (f->named) {
+		space->named_last = number;
+		space->named += f->region->weight;
+	}
 	hmm__bump(&space->available, f->region->weight);
 }
 
@@ -203,6 +224,11 @@ void hmm__available_remove(struct hmm_space *space, uint32_t number)
 	f->listed = 0;
 	hmm__bump(refused_by(space, number), -(uint64_t)f->refused);
 	f->refused = 0;
+	if (space->named_last == number)
+		space->named_last = f->prev;
+	if (f->named)
+		space->named -= f->region->weight;
+	f->named = 0;
 	if (f->prev != HMM__NO_FRAME)
 		space->frames[f->prev].next = f->next;
 	else
@@ -290,7 +316,7 @@ void hmm__bounce_put(struct hmm__pool *pool, uint32_t slot)
 /* Give parked slots back to the pools: for shrinking, and when every frame counts. */
 void hmm__bounce_flush(struct hmm_space *space)
 {
-	for (unsigned e = 0; e < 2; e++) {
+	for (unsigned e = 0; e < HMM__ENGINES; e++) {
 		for (unsigned o = 0; o < HMM__ORDERS; o++) {
 			struct hmm__pool *pool = &space->engines[e].pools[o];
 
@@ -347,7 +373,7 @@ uint64_t hmm__slots_release(struct hmm_space *space, uint64_t want)
 {
 	uint64_t total = 0;
 
-	for (unsigned e = 0; e < 2; e++) {
+	for (unsigned e = 0; e < HMM__ENGINES; e++) {
 		for (unsigned o = 0; o < HMM__ORDERS && total < want; o++) {
 			struct hmm__pool *pool = &space->engines[e].pools[o];
 			uint64_t got = 1;
@@ -394,13 +420,14 @@ int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool 
 		}
 	}
 	hmm__unlock(&space->engine_lock);
-	if (!r) {
+	/* a cache has many pages in a slot, and its pages leave without being copied */
+	if (!r && engine->delivery != HMM_DELIVERY_NONE) {
 		hmm__lock(&space->lock);
 		space->largest = HMM__MAX(space->largest, pool->weight);
 		hmm__unlock(&space->lock);
+		if (!(engine->caps & HMM_BACKEND_GRANT))
+			hmm__reserve(space, pool->weight);
 	}
-	if (!r && !(engine->caps & HMM_BACKEND_GRANT))
-		hmm__reserve(space, pool->weight);
 	if (!r)
 		*ret_pool = pool;
 	return r;

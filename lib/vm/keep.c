@@ -27,11 +27,19 @@ bool hmm__keep_clean(struct hmm_space *space)
 	return atomic_fetch_add_explicit(&space->keep_passes, 1, memory_order_relaxed) % PROBE == 0;
 }
 
+bool hmm__keep_samples(const struct hmm_space *space)
+{
+	uint32_t caps = hmm__policy_ops(space->policy)->caps;
+
+	return space->rescue != HMM_RESCUE_NEVER && caps & (HMM_POLICY_EXACT | HMM_POLICY_GHOSTS);
+}
+
 uint64_t hmm__keep_goal(const struct hmm_space *space)
 {
 	if (space->rescue == HMM_RESCUE_NEVER)
 		return 0;
-	if (space->rescue == HMM_RESCUE_ALWAYS || atomic_load_explicit(&space->keep_now, memory_order_relaxed))
+	if (space->samples || space->rescue == HMM_RESCUE_ALWAYS ||
+	    atomic_load_explicit(&space->keep_now, memory_order_relaxed))
 		return space->available_target;
 	return space->available_target / PROBE;
 }

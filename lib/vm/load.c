@@ -60,7 +60,7 @@ static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access 
 		hmm__record_access(region, page, write);
 		hmm__policy_miss(space->policy, hmm__page_id(region, page), access);
 		f->number = hmm__frame_take(space, region, page);
-		space->resident += region->weight;
+		hmm__resident_add(region, region->weight);
 		hmm__policy_inserted(space->policy, f->number, hmm__page_id(region, page), region->id, access);
 	}
 	hmm__unlock(&space->lock);
@@ -92,7 +92,7 @@ static void frame_undo(struct hmm_region *region, uint64_t page, struct frame *f
 	hmm__lock(&space->lock);
 	hmm__policy_removed(space->policy, f->number, hmm__page_id(region, page), HMM_REMOVED_FAILED);
 	hmm__frame_put(space, f->number);
-	space->resident -= region->weight;
+	hmm__resident_sub(region, region->weight);
 	if (f->grant)
 		hmm__slot_put_populated(region->pool, f->slot);
 	else
@@ -243,6 +243,7 @@ int hmm__load(struct hmm_region *region, uint64_t page, enum hmm_access access, 
 	else
 		r = load_one(region, page, access, write);
 	hmm__reclaim_poke(region->space);
+	hmm__sample_poke(region->space);
 	return r;
 }
 
@@ -350,7 +351,8 @@ static void rescue_done(struct hmm_region *region, uint64_t page, struct rescue 
 	}
 	if (k->grant && existed)
 		hmm__bump(&space->held, region->weight);
-	space->resident += region->weight;
+	hmm__resident_add(region, region->weight);
+	hmm__mapped_add(space, k->number, false);
 	hmm__frame_stays(space, k->number, HMM_REJECT_RACED);
 	hmm__record_access(region, page, write);
 	hmm__policy_touched(space->policy, &k->number, 1, access);
@@ -388,5 +390,6 @@ int hmm__rescue(struct hmm_region *region, uint64_t page, uint64_t w, enum hmm_a
 	rescue_done(region, page, &k, r == -EEXIST, access, write);
 	hmm__page_leave(region, page, HMM__MAPPED, 0, dirty || in.dirtied ? HMM__DIRTY : 0);
 	hmm__reclaim_poke(region->space);
+	hmm__sample_poke(region->space);
 	return 0;
 }

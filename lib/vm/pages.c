@@ -41,6 +41,14 @@ void hmm__page_wait(struct hmm_region *region, hmm__word *word, uint64_t seen)
 	hmm__futex_wait(futex_of(word), (uint32_t)(seen | HMM__WAITERS), UINT64_MAX);
 }
 
+void hmm__page_wait_for(struct hmm_region *region, hmm__word *word, uint64_t seen, uint64_t ns)
+{
+	if (!(seen & HMM__WAITERS) && !hmm__word_cas(word, &seen, seen | HMM__WAITERS))
+		return;
+	HMM__COUNT(region->space, waits, 1);
+	hmm__futex_wait(futex_of(word), (uint32_t)(seen | HMM__WAITERS), ns);
+}
+
 void hmm__page_wake(struct hmm_region *region, uint64_t page)
 {
 	hmm__futex_wake(futex_of(&region->words[page]), INT32_MAX);
@@ -66,6 +74,8 @@ static void leave(struct hmm_region *region, uint64_t page, enum hmm__state stat
 		atomic_fetch_sub_explicit(&space->dirty, weight, memory_order_relaxed);
 	else if (!(w & HMM__DIRTY) && (next & HMM__DIRTY))
 		hmm__add(&space->dirty, weight);
+	if (HMM__UNLIKELY((w ^ next) & HMM__FREE))
+		hmm__add(&space->garbage, next & HMM__FREE ? weight : -(uint64_t)weight);
 	if (w & HMM__WAITERS)
 		hmm__page_wake(region, page);
 }

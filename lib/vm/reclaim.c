@@ -14,7 +14,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/futex.h"
-#include "lib/vm/batch.h"
+#include "lib/vm/cache.h"
 
 #define PATIENCE 24000             /* fruitless waits of WAIT_NS before a fault gives up, while others are at work */
 #define PATIENCE_ALONE 40        /* ... and while nobody is */
@@ -22,32 +22,51 @@
 #define TURNS_MAX 200000u        /* ... and fruitless tries in all, for waits that end early */
 #define WAIT_NS UINT64_C(5000000)
 
+/* Under the lock: give up an available page, if it is clean.  Returns its frames, 0 if it stays. */
+static uint64_t give(struct hmm_space *space, uint32_t number)
+{
+	struct hmm__frame *f = &space->frames[number];
+	hmm__word *word = &f->region->words[f->page];
+	uint64_t w = atomic_load(word), id = hmm__page_id(f->region, f->page);
+	struct hmm__pool *pool = f->region->pool;
+	uint32_t weight = f->region->weight;
+
+	if (hmm__word_state(w) != HMM__AVAILABLE || (w & HMM__DIRTY))
+		return 0;
+	/* nobody waits for an AVAILABLE page, so there is nobody to wake; the region may go as soon as it is absent */
+	if (!hmm__word_cas(word, &w, hmm__word_with_frame(hmm__word_with_state(w & ~HMM__AHEAD, HMM__ABSENT), 0)))
+		return 0;
+	hmm__available_remove(space, number);
+	hmm__slot_put_populated(pool, f->slot);
+	hmm__policy_evicted(space->policy, number, id);
+	hmm__frame_put(space, number);
+	return weight;
+}
+
 /* Under the lock: give up the oldest available pages until `want` frames came free or none is left to give. */
 static uint64_t trim(struct hmm_space *space, uint64_t want, uint64_t leave)
 {
 	uint32_t number = space->available_first, next;
 	uint64_t freed = 0;
-	uint32_t weight;
-	struct hmm__pool *pool;
 
 	for (; number != HMM__NO_FRAME && freed < want && space->available > leave; number = next) {
-		struct hmm__frame *f = &space->frames[number];
-		hmm__word *word = &f->region->words[f->page];
-		uint64_t w = atomic_load(word), id = hmm__page_id(f->region, f->page);
+		next = space->frames[number].next;
+		freed += give(space, number);
+	}
+	return freed;
+}
 
-		next = f->next;
-		if (hmm__word_state(w) != HMM__AVAILABLE || (w & HMM__DIRTY))
-			continue;
-		/* nobody waits for an AVAILABLE page, so there is nobody to wake; the region may go as soon as it is absent */
-		weight = f->region->weight;
-		pool = f->region->pool;
-		if (!hmm__word_cas(word, &w, hmm__word_with_frame(hmm__word_with_state(w & ~HMM__AHEAD, HMM__ABSENT), 0)))
-			continue;
-		hmm__available_remove(space, number);
-		hmm__slot_put_populated(pool, f->slot);
-		freed += weight;
-		hmm__policy_evicted(space->policy, number, id);
-		hmm__frame_put(space, number);
+/* Under the lock: the same, but only pages that the policy named, and down to a quarter of the list. */
+static uint64_t trim_named(struct hmm_space *space, uint64_t want)
+{
+	uint64_t freed = 0, leave = space->available_target / 4;
+	uint32_t number = space->available_first, next;
+
+	for (; space->named > leave && freed < want && space->frames[number].named; number = next) {
+		next = space->frames[number].next;
+		freed += give(space, number);
+		if (next == HMM__NO_FRAME)
+			break;
 	}
 	return freed;
 }
@@ -78,17 +97,19 @@ static void collect_refused(struct hmm_space *space, struct hmm__batch *b)
 	}
 }
 
-/* Under the lock: a victim becomes EVICTING, or is refused (R1).  Returns its frames, 0 if it was not taken. */
-static uint32_t take_victim(struct hmm_space *space, struct hmm__batch *b, uint32_t number)
+/* R1 */
+uint32_t hmm__take_victim(struct hmm_space *space, struct hmm__batch *b, uint32_t number)
 {
 	struct hmm__frame *f = &space->frames[number];
 	hmm__word *word = &f->region->words[f->page];
 	uint64_t w = atomic_load(word);
 
+	if (f->region->cache)
+		return hmm__cache_take_victim(space, b, number);
 	f->proposed = 1;
 	if (hmm__word_state(w) == HMM__AVAILABLE || hmm__word_state(w) == HMM__LAUNDRY)
 		return 0; /* evicted by a call before the policy named it: the verdict comes when it is trimmed */
-	if (hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w) || (w & HMM__WRITEBACK) ||
+	if (!b || hmm__word_state(w) != HMM__MAPPED || hmm__word_held(w) || (w & HMM__WRITEBACK) ||
 	    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__EVICTING))) {
 		hmm__frame_stays(space, number, hmm__word_held(w) ? HMM_REJECT_PINNED : HMM_REJECT_BUSY);
 		return 0;
@@ -98,50 +119,109 @@ static uint32_t take_victim(struct hmm_space *space, struct hmm__batch *b, uint3
 	return f->region->weight;
 }
 
+/* Under the lock.  *freed: what came free at once, for a cache's page need not be unmapped. */
+static uint32_t take_counted(struct hmm_space *space, struct hmm__batch *b, uint32_t number, uint64_t *freed)
+{
+	unsigned before = b->n;
+	uint32_t taken = hmm__take_victim(space, b, number);
+
+	if (b->n == before)
+		*freed += taken;
+	return taken;
+}
+
 /*
  * Under the lock: victims for about so many frames.  The policy counts pages: while there are large ones it is asked
- * for one at a time.
+ * for one at a time.  Returns the frames that came free at once.
  */
-static void collect_victims(struct hmm_space *space, struct hmm__batch *b, uint32_t frames)
+static uint64_t collect_victims(struct hmm_space *space, struct hmm__batch *b, uint32_t frames)
 {
 	bool mixed = space->largest > 1;
 	uint32_t taken = 0, n;
+	uint64_t freed = 0;
 
 	for (uint32_t asked = 0; taken < frames && asked < HMM__BATCH_MAX; asked += n) {
 		uint32_t want = mixed ? 1 : HMM__MIN(frames, HMM__BATCH_MAX);
 
 		n = hmm__policy_choose(space->policy, want, b->victims, 4 * want + 64);
 		for (uint32_t i = 0; i < n; i++)
-			taken += take_victim(space, b, b->victims[i]);
+			taken += take_counted(space, b, b->victims[i], &freed);
 		if (!mixed || !n)
 			break;
 	}
+	return freed;
 }
 
-static int64_t pass(struct hmm_space *space, struct hmm__batch *b, uint64_t want)
+/*
+ * Under the lock, where uses are sampled: victims until so many frames came free or are about to.  A victim on the
+ * available list goes at once.  Returns the frames that came free.
+ */
+static uint64_t collect_late(struct hmm_space *space, struct hmm__batch *b, uint64_t want)
 {
-	bool keep = hmm__keep_clean(space);
-	uint64_t goal = hmm__keep_goal(space), freed = 0, room;
-	int64_t r;
-	int launder = 0;
+	uint64_t freed = 0, coming = 0;
+	uint32_t n;
 
+	for (uint32_t asked = 0; freed + coming < want && asked < HMM__BATCH_MAX; asked += n) {
+		uint32_t most = (uint32_t)HMM__MIN(want - freed - coming, (uint64_t)(HMM__BATCH_MAX - asked));
+
+		most = space->largest > 1 ? 1 : most;
+		n = hmm__policy_choose(space->policy, most, b->victims, 4 * most + 64);
+		if (!n)
+			break;
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t number = b->victims[i];
+			uint64_t at_once = 0;
+			uint32_t taken = take_counted(space, b, number, &at_once);
+
+			freed += at_once;
+			coming += taken - at_once;
+			if (!taken && space->frames[number].listed)
+				freed += give(space, number);
+		}
+	}
+	return freed;
+}
+
+/* Under the lock: victims, and frames from the available list.  Returns the frames that came free at once. */
+static uint64_t collect(struct hmm_space *space, struct hmm__batch *b, uint64_t want, uint64_t goal, bool keep)
+{
 	/* Make room for this batch at the old end; what is kept goes into the slots that this frees. */
-	room = keep && goal > space->batch ? goal - space->batch : keep ? 0 : goal;
-	hmm__lock(&space->lock);
+	uint64_t freed = 0, room = keep && goal > space->batch ? goal - space->batch : keep ? 0 : goal;
+
+	if (space->samples) {
+		freed = trim_named(space, want);
+		return freed + (freed < want ? collect_late(space, b, want - freed) : 0);
+	}
 	if (space->available > goal)
 		freed = trim(space, want, goal);
 	if (freed < want) {
 		freed += trim(space, want, room);
-		collect_victims(space, b, space->batch);
+		freed += collect_victims(space, b, space->batch);
 	}
-	hmm__unlock(&space->lock);
-	r = hmm__evict(space, b, keep);
-	freed += r > 0 ? (uint64_t)r : 0;
+	return freed;
+}
+
+static int64_t pass(struct hmm_space *space, struct hmm__batch *b, uint64_t want)
+{
+	bool keep = !space->samples && hmm__keep_clean(space);
+	uint64_t goal = hmm__keep_goal(space), freed;
+	int64_t r, cached;
+	int launder = 0;
 
 	hmm__lock(&space->lock);
-	freed += trim(space, UINT64_MAX, goal); /* what was written is not kept for longer than the goal allows */
+	freed = collect(space, b, want, goal, keep);
+	hmm__unlock(&space->lock);
+	cached = hmm__cache_evict_dirty(space, b);
+	freed += cached > 0 ? (uint64_t)cached : 0;
+	r = hmm__evict(space, b, keep);
+	freed += r > 0 ? (uint64_t)r : 0;
+	r = r < 0 ? r : cached;
+
+	hmm__lock(&space->lock);
+	/* what was written is not kept for longer than the goal allows */
+	freed += space->samples ? trim_named(space, UINT64_MAX) : trim(space, UINT64_MAX, goal);
 	/* Frames are needed more than rescues are. */
-	if (hmm__frames_free(space) < want)
+	if (hmm__frames_free(space) < want && !(space->samples && freed >= want))
 		freed += trim(space, want - hmm__frames_free(space), 0);
 	b->n = 0;
 	if (!freed)
@@ -153,6 +233,8 @@ static int64_t pass(struct hmm_space *space, struct hmm__batch *b, uint64_t want
 		freed += trim(space, want, 0);
 		hmm__unlock(&space->lock);
 	}
+	if (space->samples)
+		hmm__sample(space, b);
 	if (freed)
 		return (int64_t)freed;
 	return r < 0 ? r : launder;
@@ -206,7 +288,7 @@ static bool enough(struct hmm_space *space, uint64_t n, bool *ret_alone)
 	bool yes;
 
 	hmm__lock(&space->lock);
-	yes = hmm__frames_free(space) >= n + space->reserve;
+	yes = hmm__may_load(space, n);
 	*ret_alone = !space->passes_running && !space->laundry && !yes && nobody_busy(space);
 	hmm__unlock(&space->lock);
 	return yes;
@@ -225,7 +307,11 @@ int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 
 	for (unsigned turns = 0; waits < PATIENCE && lonely < PATIENCE_ALONE && turns < TURNS_MAX; turns++) {
 		uint32_t seq = atomic_load(&space->frame_seq);
-		int64_t r = hmm__reclaim(space, HMM__MAX(n, (uint64_t)space->batch / 2));
+		int64_t r = (int64_t)hmm__cache_compact(space, n);
+
+		if (r > 0)
+			return 0;
+		r = hmm__reclaim(space, HMM__MAX(n, (uint64_t)space->batch / 2));
 
 		if (r > 0)
 			return 0;
@@ -250,10 +336,15 @@ void hmm__reclaim_poke(struct hmm_space *space)
 {
 	uint64_t budget, held, slots;
 
+	/* caches alone evict when they need a frame, not before */
+	if (__atomic_load_n(&space->cached, __ATOMIC_RELAXED) &&
+	    !atomic_load_explicit(&space->nregions, memory_order_relaxed))
+		return;
 	/* Racy on purpose: a wrong look costs a pass too many or too late, and this is on every fault's path. */
 	budget = hmm__peek(&space->budget);
 	held = hmm__peek(&space->held);
-	slots = hmm__peek(&space->free_slots);
+	/* what is free in extents of caches can be had by compaction: evicting more gives no more of it */
+	slots = hmm__peek(&space->free_slots) + (hmm__peek(&space->free_packed) >> HMM__PAGE_SHIFT_MIN);
 	if (budget + slots >= held + atomic_load_explicit(&space->low_water, memory_order_relaxed))
 		return;
 	hmm__reclaim(space, space->high_water - space->low_water);

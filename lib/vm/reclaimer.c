@@ -12,8 +12,8 @@
 #include "lib/base/futex.h"
 #include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
+#include "lib/vm/cache.h"
 #include "lib/vm/record.h"
-#include "lib/vm/vm.h"
 
 #define TICK_NS UINT64_C(100000000)
 #define POISON_NS UINT64_C(10000000)
@@ -38,6 +38,7 @@ void hmm__work(struct hmm_space *space)
 {
 	give_back(space);
 	hmm__reclaim_poke(space);
+	hmm__cache_work(space);
 	if (atomic_load(&space->npoisoned))
 		hmm__poison_expire(space, POISON_NS);
 	hmm__lock(&space->lock);

@@ -17,7 +17,7 @@
 
 #define FLAGS_KNOWN                                                                                      \
 	(HMM_REGION_SHARED | HMM_REGION_READ_ONLY | HMM_REGION_FIXED | HMM_REGION_COPY_ON_FORK |         \
-	 HMM_REGION_LOCKED | HMM_REGION_NO_READ_AHEAD)
+	 HMM_REGION_LOCKED | HMM_REGION_NO_READ_AHEAD | HMM_REGION_NOTICE)
 #define READ_AHEAD_BYTES ((size_t)1 << 20)
 
 static int check_options(struct hmm_space *space, struct hmm_store *store, uint64_t offset, size_t length,
@@ -37,11 +37,15 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, uint6
 		return -EINVAL;
 	if (!store && o->flags & HMM_REGION_SHARED)
 		return -EINVAL;
+	if (store && hmm__store_granule(store) > page)
+		return -EINVAL;
 	if (o->flags & HMM_REGION_FIXED ? !HMM__IS_ALIGNED(o->address, page) || !o->address : o->address != NULL)
 		return -EINVAL;
 	budget = hmm__peek(&space->budget);
 	/* the child's pages would all count as written, and go over what the parent writes to the same store */
 	if (o->flags & HMM_REGION_SHARED && o->flags & HMM_REGION_COPY_ON_FORK)
+		return -EINVAL;
+	if (o->flags & HMM_REGION_NOTICE && !space->given.notice)
 		return -EINVAL;
 	if (o->page_shift > HMM__PAGE_SHIFT_MIN && (page >> HMM__PAGE_SHIFT_MIN) > budget / 8)
 		return -EINVAL;
@@ -50,7 +54,7 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, uint6
 	return 0;
 }
 
-static void free_tables(struct hmm_region *region)
+void hmm__region_free_tables(struct hmm_region *region)
 {
 	if (region->words)
 		hmm__sparse_free(region->words, region->npages * sizeof(region->words[0]));
@@ -64,7 +68,7 @@ static void free_tables(struct hmm_region *region)
 	hmm__intervals_fini(&region->read_only);
 }
 
-static int make_tables(struct hmm_region *region)
+int hmm__region_make_tables(struct hmm_region *region)
 {
 	uint64_t leaves = (region->npages + HMM__LEAF_PAGES - 1) / HMM__LEAF_PAGES;
 
@@ -75,7 +79,7 @@ static int make_tables(struct hmm_region *region)
 		region->slots = hmm__sparse_alloc(region->npages * sizeof(region->slots[0]));
 	if (region->words && region->touched && (region->slots || region->flags & HMM_REGION_SHARED))
 		return 0;
-	free_tables(region);
+	hmm__region_free_tables(region);
 	return -ENOMEM;
 }
 
@@ -121,6 +125,16 @@ static void unlink_region(struct hmm_region *region)
 		region->next->prev = region->prev;
 }
 
+/* Caches have the whole budget, and the policy is told how many pages fit, while there is no region. */
+static void count_region(struct hmm_space *space, uint32_t by)
+{
+	hmm__lock(&space->lock);
+	atomic_store(&space->nregions, atomic_load(&space->nregions) + by);
+	if (space->cache_pools)
+		hmm__space_policy_size(space);
+	hmm__unlock(&space->lock);
+}
+
 static int publish(struct hmm_region *region)
 {
 	int r;
@@ -130,6 +144,7 @@ static int publish(struct hmm_region *region)
 	if (!r) {
 		link_region(region);
 		atomic_store(&region->dying, 0);
+		count_region(region->space, 1);
 	}
 	hmm__unlock(&hmm__spaces_lock);
 	return r;
@@ -182,7 +197,7 @@ static void give_place(const struct hmm_region_options *o, size_t length)
 static int prepare_region(struct hmm_region *region, const struct hmm_region_options *o)
 {
 	struct hmm_space *space = region->space;
-	int r = make_tables(region);
+	int r = hmm__region_make_tables(region);
 
 	if (!r && o->flags & HMM_REGION_READ_ONLY)
 		r = note_protection(region, 0, region->npages, false);
@@ -251,7 +266,7 @@ int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t of
 	fill_in(region, space, store, offset, length, &o);
 	r = map_region(region, &o);
 	if (r) {
-		free_tables(region);
+		hmm__region_free_tables(region);
 		hmm__region_free(region);
 	} else if (store) {
 		hmm_store_get(store);
@@ -281,7 +296,7 @@ static void finish(struct hmm_region *region)
 	struct hmm_space *space = region->space;
 
 	hmm__events_forget(space, region);
-	free_tables(region);
+	hmm__region_free_tables(region);
 	hmm_store_put(region->store);
 	hmm__region_free(region);
 	atomic_fetch_sub(&space->inside, 1);
@@ -303,13 +318,13 @@ static int discard_pieces(struct hmm_region *region, uint64_t page, uint64_t npa
 	return first;
 }
 
-/* With the last region the window's frames serve nobody. */
-static void give_back_idle(struct hmm_space *space)
+/* With the last region and cache the window's frames serve nobody. */
+void hmm__give_back_idle(struct hmm_space *space)
 {
 	bool idle;
 
 	hmm__lock(&hmm__spaces_lock);
-	idle = !space->regions;
+	idle = !space->regions && !space->caches;
 	hmm__unlock(&hmm__spaces_lock);
 	if (!idle)
 		return;
@@ -325,10 +340,11 @@ static void take_down(struct hmm_region *region)
 	hmm__lock(&hmm__spaces_lock);
 	atomic_store(&region->dying, 1);
 	unlink_region(region);
+	count_region(region->space, -1u);
 	hmm__unlock(&hmm__spaces_lock);
 	hmm__region_drain(region);
 	(void)!discard_pieces(region, 0, region->npages);
-	give_back_idle(region->space);
+	hmm__give_back_idle(region->space);
 }
 
 int hmm_region_unmap(struct hmm_region *region)

@@ -7,23 +7,29 @@
 
 #include "lib/base/arena.h"
 #include "lib/store/store.h"
-#include "lib/vm/batch.h"
+#include "lib/vm/cache.h"
 #include "lib/vm/call.h"
 #include "lib/vm/record.h"
 
 #define DEFAULT_POLICY "clock"
 #define FLAGS_KNOWN (HMM_SPACE_CHECK_POLICY | HMM_SPACE_NO_RECLAIMER)
 #define BATCH_DEFAULT 64u
+#define IDLE_MOST 8u /* fruitless passes of a shrink in a row */
+
+static _Atomic uint64_t serials;
 
 static int check_options(uint64_t frames, struct hmm_space_options *o)
 {
 	if (!o->max_frames)
 		o->max_frames = HMM__MIN(frames * 4, (uint64_t)INT32_MAX);
+	if (!o->max_pages)
+		o->max_pages = o->max_frames;
 	if (!o->policy)
 		o->policy = DEFAULT_POLICY;
 	if (!o->backend)
 		o->backend = hmm_backend_local();
-	if (frames < HMM_FRAMES_MIN || frames > o->max_frames || o->max_frames > INT32_MAX)
+	if (frames < HMM_FRAMES_MIN || frames > o->max_frames || o->max_frames > INT32_MAX ||
+	    o->max_pages < o->max_frames || o->max_pages > INT32_MAX)
 		return -EINVAL;
 	if (o->flags & ~(uint32_t)FLAGS_KNOWN || o->rescue > HMM_RESCUE_NEVER || o->engine > HMM_ENGINE_COPY ||
 	    o->batch > HMM__BATCH_MAX)
@@ -43,7 +49,11 @@ void hmm__space_watermarks(struct hmm_space *space)
 	uint32_t budget = (uint32_t)space->budget, batch = o->batch ? o->batch : BATCH_DEFAULT;
 	uint32_t low, high;
 
-	batch = HMM__MAX(HMM__MIN(batch, budget / 8), 1u);
+	/*
+	 * Free frames are frames that the policy can't use: few, where it is there to miss little; but not where dirty
+	 * pages are copied to them.
+	 */
+	batch = HMM__MAX(HMM__MIN(batch, budget / (o->batch || !space->samples || space->reserve ? 8 : 64)), 1u);
 	low = o->low_water ? HMM__MIN(o->low_water, budget / 4) : HMM__MAX(batch / 2, 2u);
 	high = o->high_water ? HMM__MIN(o->high_water, budget / 2) : low + batch;
 	if (high <= low)
@@ -51,7 +61,7 @@ void hmm__space_watermarks(struct hmm_space *space)
 	space->batch = batch;
 	space->low_water = low;
 	space->high_water = high;
-	space->available_target = o->available ? HMM__MIN(o->available, budget / 2) : budget / 8;
+	space->available_target = o->available ? HMM__MIN(o->available, budget / 2) : budget / (space->samples ? 2 : 8);
 }
 
 static void policy_report(void *arg, const char *text)
@@ -67,7 +77,7 @@ static int make_policy(struct hmm_space *space)
 #ifdef HMM_DEBUG
 	check = true;
 #endif
-	r = hmm__policy_create(space->given.policy, space->capacity, (uint32_t)space->budget, check, policy_report,
+	r = hmm__policy_create(space->given.policy, space->numbers, (uint32_t)space->budget, check, policy_report,
 	                       space, &space->policy);
 	return r == -ENOENT ? -EINVAL : r;
 }
@@ -76,6 +86,8 @@ static void fill_in(struct hmm_space *space, uint64_t frames, const struct hmm_s
 {
 	space->budget = frames;
 	space->capacity = (uint32_t)o->max_frames;
+	space->numbers = (uint32_t)o->max_pages;
+	space->serial = atomic_fetch_add(&serials, 1) + 1;
 	space->given = *o;
 	space->rescue = o->rescue;
 	space->engine_choice = o->engine;
@@ -138,6 +150,8 @@ static int start(struct hmm_space *space)
 	if (!r)
 		r = make_policy(space);
 	if (!r) {
+		space->samples = hmm__keep_samples(space);
+		hmm__space_watermarks(space);
 		r = start_threads(space);
 		if (r)
 			hmm__policy_destroy(space->policy);
@@ -190,13 +204,15 @@ void hmm_space_destroy(struct hmm_space *space)
 
 	if (!space)
 		return;
+	while (space->caches)
+		hmm_cache_abandon(space->caches);
 	while (space->regions)
 		hmm_region_abandon(space->regions);
 	hmm__signals_block(&mask);
 	hmm__assist_stop(space);
 	hmm__reclaimer_stop(space);
 	unlink_space(space);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < HMM__ENGINES; i++)
 		hmm__engine_close(&space->engines[i]);
 	hmm__record_close(space);
 	hmm__events_deliver(space);
@@ -212,7 +228,18 @@ void hmm__space_budget(struct hmm_space *space, uint64_t frames)
 {
 	__atomic_store_n(&space->budget, frames, __ATOMIC_RELAXED);
 	hmm__space_watermarks(space);
-	hmm__policy_resize(space->policy, (uint32_t)frames);
+	hmm__space_policy_size(space);
+}
+
+/* Pages, not frames: known where all have one size. */
+void hmm__space_policy_size(struct hmm_space *space)
+{
+	const struct hmm__cache_pool *pool = space->cache_pools;
+	uint64_t pages = space->budget;
+
+	if (pool && !pool->next && !atomic_load(&space->nregions))
+		pages = space->budget / pool->weight * pool->per;
+	hmm__policy_resize(space->policy, (uint32_t)HMM__MIN(pages, (uint64_t)space->numbers));
 }
 
 /*
@@ -224,14 +251,15 @@ static uint64_t shrink(struct hmm_space *space, uint64_t asked)
 {
 	for (unsigned idle = 0;;) {
 		uint64_t frames, excess;
-		bool last;
+		bool last, stuck;
 		int64_t r;
 
 		hmm__bounce_flush(space);
 		hmm__lock(&space->lock);
-		frames = HMM__MAX(asked, HMM__MIN(hmm__pin_room(space), space->budget));
+		/* another shrink may have gone further already */
+		frames = HMM__MIN(HMM__MAX(asked, hmm__pin_room(space)), space->budget);
 		excess = space->held + space->reserve > frames ? space->held + space->reserve - frames : 0;
-		last = !excess || idle > 8;
+		last = !excess || idle > IDLE_MOST;
 		frames = HMM__MAX(HMM__MIN(space->held + (last ? 0 : space->reserve), space->budget), frames);
 		hmm__space_budget(space, frames);
 		hmm__unlock(&space->lock);
@@ -241,10 +269,21 @@ static uint64_t shrink(struct hmm_space *space, uint64_t asked)
 			idle = 0;
 			continue;
 		}
+		if (hmm__cache_compact(space, excess)) {
+			idle = 0;
+			continue;
+		}
+		stuck = hmm__cache_stuck(space);
+		if (stuck && !atomic_load(&space->nregions)) {
+			idle = IDLE_MOST + 1;
+			continue;
+		}
 		r = hmm__reclaim(space, excess);
+		if (r <= 0 && hmm__cache_sweep(space, true))
+			r = 1;
 		if (r <= 0)
 			hmm__reclaim_window(space, excess);
-		idle = r > 0 ? 0 : idle + 1;
+		idle = stuck ? idle + IDLE_MOST / 2 : r > 0 ? 0 : idle + 1;
 	}
 }
 
@@ -253,7 +292,10 @@ static uint64_t grow(struct hmm_space *space, uint64_t n)
 	uint64_t frames;
 
 	hmm__lock(&space->lock);
-	frames = HMM__MIN(space->budget + n, (uint64_t)space->capacity); /* another resize may have been in between */
+	frames = HMM__MIN(space->budget + n, (uint64_t)space->capacity);
+	/* another resize may have been in between, and have given back what was taken for this one (S1) */
+	if (space->supplier)
+		frames = HMM__MAX(HMM__MIN(frames, space->granted), space->budget);
 	hmm__space_budget(space, frames);
 	hmm__unlock(&space->lock);
 	return frames;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/base/arena.h"
-#include "lib/vm/batch.h"
+#include "lib/vm/cache.h"
 #include "lib/vm/call.h"
 #include "lib/vm/record.h"
 
@@ -23,7 +23,7 @@ static uint64_t table_bytes(struct hmm_region *region)
 /* The policy's tables are sparse and by frame number: what is touched of them goes with the frames ever used. */
 static uint64_t policy_bytes(struct hmm_space *space)
 {
-	return hmm__policy_bytes(space->policy) * space->fresh_frame / space->capacity;
+	return hmm__policy_bytes(space->policy) * space->fresh_frame / space->numbers;
 }
 
 static uint64_t metadata_bytes(struct hmm_space *space)
@@ -32,13 +32,17 @@ static uint64_t metadata_bytes(struct hmm_space *space)
 
 	hmm__lock(&space->lock);
 	bytes += space->fresh_frame * sizeof(struct hmm__frame) + policy_bytes(space);
+	if (space->cached)
+		bytes += space->fresh_frame * (sizeof(struct hmm__cached) + sizeof(hmm__spot)) + hmm__cache_pool_bytes(space);
 	hmm__unlock(&space->lock);
 
 	hmm__lock(&hmm__spaces_lock);
 	for (struct hmm_region *r = space->regions; r; r = r->next)
 		bytes += sizeof(*r) + table_bytes(r);
+	for (struct hmm_cache *c = space->caches; c; c = c->next)
+		bytes += sizeof(*c) + sizeof(*c->region) + table_bytes(c->region);
 	hmm__unlock(&hmm__spaces_lock);
-	for (unsigned e = 0; e < 2; e++) {
+	for (unsigned e = 0; e < HMM__ENGINES; e++) {
 		for (unsigned o = 0; o < HMM__ORDERS; o++)
 			bytes += space->engines[e].pools[o].map.memory_size;
 	}
@@ -107,7 +111,7 @@ static void read_counters(struct hmm_space *space, struct hmm_stats *s)
 
 	sum_up(space, c);
 
-	s->dirty = atomic_load(&space->dirty);
+	s->dirty = atomic_load(&space->dirty) + hmm__cache_dirty_frames(space);
 	s->faults_inline = c->faults_inline;
 	s->faults_thread = c->faults_thread;
 	s->faults = s->faults_inline + s->faults_thread;
@@ -141,6 +145,8 @@ static void read_counters(struct hmm_space *space, struct hmm_stats *s)
 	s->write_ns = c->write_ns;
 	s->reclaim_ns = c->reclaim_ns;
 	s->events_dropped = c->events_dropped;
+	s->notices = c->notices;
+	s->vetoes = c->vetoes;
 }
 
 int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats)

@@ -43,6 +43,7 @@
 #define HMM__STRIPES 8u
 #define HMM__REGION_BITS 24
 #define HMM__POISONED_MAX 32u
+#define HMM__ENGINES 3u         /* by delivery, and one for caches, whose pages are not mapped */
 #define HMM__RESIDENT_MIN 16u  /* frames that pins and locks must leave */
 
 /* A resident page, or one whose contents are kept in the window. */
@@ -50,8 +51,10 @@ struct hmm__frame {
 	struct hmm_region *region; /* (s) NULL: free */
 	uint64_t page;             /* (s) index in the region */
 	uint32_t slot;             /* (s) window slot while LAUNDRY or AVAILABLE or slot_refs > 0 */
-	uint32_t next, prev;       /* (s) free list, or available list */
-	uint8_t listed;            /* (s) 1: on the available list */
+	uint32_t next, prev;       /* (s) free list, available list, or list of mapped frames */
+	uint8_t listed : 1;        /* (s) 1: on the available list */
+	uint8_t named : 1;         /* (s) 1: on its old part, whose pages the policy has named */
+	uint8_t mapped : 1;        /* (s) 1: on the list of mapped frames */
 	uint8_t refused;           /* (s) 1: on it because its store refused it: dirty */
 	uint8_t proposed;          /* (s) 1: the policy named it and waits for our verdict */
 	uint8_t slot_refs;         /* (s) the laundry's writer, and a rescuer that copies meanwhile; last one frees it */
@@ -106,6 +109,7 @@ struct hmm_region {
 	struct hmm__engine *engine;    /* (i) */
 	struct hmm__pool *pool;        /* (i) */
 	struct hmm_store *store;       /* (i) NULL: anonymous */
+	struct hmm_cache *cache;       /* (i) NULL: a real region; else the pages of this cache, which have no addresses */
 	uint8_t *base;                 /* (i) */
 	size_t length;                 /* (i) bytes */
 	uint64_t npages;               /* (i) */
@@ -121,6 +125,7 @@ struct hmm_region {
 	uint64_t ntouched_words;       /* (i) */
 	struct hmm__lock lock;         /* calls that change the range as a whole */
 	_Atomic uint64_t mapped_pages; /* (a) not yet unmapped */
+	uint64_t resident;             /* (s) frames mapped or being loaded */
 	uint64_t refused;              /* (s) pages on the available list that its own store refused */
 	struct hmm__interval *read_only; /* (r) pages that may not be written */
 	_Atomic uint32_t no_grant;     /* (a) frames can't be granted: HMM__NO_GRANT_... */
@@ -136,7 +141,7 @@ struct hmm_region {
 	X(faults_thread) X(zero_fills) X(loads) X(prefetches) X(prefetch_hits) X(load_errors) X(rescues) \
 	X(evictions) X(write_outs) X(write_outs_wasted) X(write_errors) X(zero_drops) X(discards) X(grants) \
 	X(copies) X(busy) X(passes) X(waits) X(frame_waits) X(bytes_read) X(bytes_written) X(fault_ns) \
-	X(load_ns) X(write_ns) X(reclaim_ns) X(events_dropped)
+	X(load_ns) X(write_ns) X(reclaim_ns) X(events_dropped) X(notices) X(vetoes)
 
 struct hmm__counters {
 #define HMM__COUNTER(name) _Atomic uint64_t name;
@@ -153,6 +158,9 @@ struct hmm__poisoned {
 
 struct hmm__batch;
 struct hmm__record;
+struct hmm_cache;
+struct hmm__cached;
+struct hmm__cache_pool;
 
 struct hmm_space {
 	struct hmm__lock lock;       /* (s) */
@@ -166,16 +174,27 @@ struct hmm_space {
 	uint32_t largest;            /* (s) frames of the largest page size in use */
 	uint64_t reserve;            /* (s) frames that loads leave: to copy dirty pages out where they can't be granted */
 	uint32_t capacity;           /* (i) most frames */
+	uint32_t numbers;            /* (i) most pages that have frames: how far frame numbers go */
+	uint32_t numbers_used;       /* (s) */
+	uint64_t serial;             /* (i) no other space of the process has or had it */
 	struct hmm__frame *frames;   /* (s) by number */
 	uint32_t free_frame;         /* (s) list */
 	uint32_t fresh_frame;        /* (s) numbers from here on were never used */
 	uint32_t available_first, available_last; /* (s) oldest first */
+	uint32_t named_last;         /* (s) the newest of its named part; that part is its old end */
+	uint64_t named;              /* (s) frames on that part */
+	uint32_t mapped_first, mapped_last; /* (s) oldest mapping first */
+	uint64_t mapped;             /* (s) frames on that list */
+	uint64_t sample_due;         /* (s) pages mapped since some were sampled last */
+	uint64_t sample_left;        /* (s) pages that may be sampled before others are loaded */
+	bool samples;                /* (i) pages are unmapped so that the policy sees their uses (sample.c) */
 	uint64_t available;          /* (s) frames */
 	uint64_t laundry;            /* (s) frames */
 	uint64_t refused_swap;       /* (s) pages on the available list that the swap store refused */
 	_Atomic int refused_error;   /* why, the last time */
-	uint64_t resident;           /* (s) frames mapped or being loaded */
+	uint64_t resident;           /* (s) frames mapped or being loaded, or extents of caches */
 	_Atomic uint64_t dirty;      /* (a) frames */
+	_Atomic uint64_t garbage;    /* (a) frames of pages with HMM__FREE */
 	struct hmm__policy *policy;  /* (s) */
 	struct hmm__batch *free_batch; /* (s) */
 	unsigned passes_running;     /* (s) */
@@ -194,7 +213,7 @@ struct hmm_space {
 	_Atomic uint32_t keep_now;       /* (a) */
 
 	struct hmm__lock engine_lock; /* making engines and pools */
-	struct hmm__engine engines[2]; /* by delivery */
+	struct hmm__engine engines[HMM__ENGINES]; /* by delivery */
 	const struct hmm_backend_ops *ops; /* (i) */
 	void *backend_arg;           /* (i) */
 
@@ -229,6 +248,13 @@ struct hmm_space {
 	struct hmm_store *child_swap; /* during fork: the child's copy of the swap store */
 	int child_error;              /* during fork: why the child can't have its copy */
 	struct hmm_region *regions;  /* spaces lock */
+	struct hmm_cache *caches;    /* spaces lock */
+	struct hmm__cache_pool *cache_pools; /* (s) */
+	struct hmm__cached *cached;  /* engine lock: pointer; by frame number; NULL: no cache was made yet */
+	_Atomic uint64_t *spots;     /* the same; see cache.h */
+	uint64_t free_packed;        /* (s) bytes: free page slots of partly used extents, see cache.h */
+	_Atomic uint32_t nregions;   /* (a) regions that are mapped */
+	uint32_t cache_hand;         /* (s) frame number where the look for a page that is not pinned goes on */
 	struct hmm_space *next, *prev; /* spaces lock */
 	struct hmm__counters counts[HMM__STRIPES]; /* (a) by hmm__stripe() */
 };
@@ -255,6 +281,19 @@ static inline void hmm__bump(uint64_t *field, uint64_t by)
 static inline uint64_t hmm__peek(const uint64_t *field)
 {
 	return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
+/* Under the lock: pages of the region got a frame at their address, or gave it up. */
+static inline void hmm__resident_add(struct hmm_region *region, uint64_t frames)
+{
+	hmm__bump(&region->space->resident, frames);
+	hmm__bump(&region->resident, frames);
+}
+
+static inline void hmm__resident_sub(struct hmm_region *region, uint64_t frames)
+{
+	hmm__bump(&region->space->resident, -frames);
+	hmm__bump(&region->resident, -frames);
 }
 
 static inline uint8_t *hmm__slot_address(const struct hmm__pool *pool, uint32_t slot)
@@ -295,6 +334,7 @@ extern struct hmm_space *hmm__spaces;
 
 /* page.c: waiting for and waking the users of a page */
 void hmm__page_wait(struct hmm_region *region, hmm__word *word, uint64_t seen);
+void hmm__page_wait_for(struct hmm_region *region, hmm__word *word, uint64_t seen, uint64_t ns); /* at most */
 void hmm__page_wake(struct hmm_region *region, uint64_t page);
 /* Leave a state that the caller owns: state, set and clear flags; wakes. */
 void hmm__page_leave(struct hmm_region *region, uint64_t page, enum hmm__state state, uint64_t clear, uint64_t set);
@@ -360,7 +400,19 @@ uint64_t hmm__supply_take(struct hmm_space *space, uint64_t n);
 /* Give back what is beyond the budget. */
 void hmm__supply_return(struct hmm_space *space);
 
+/* sample.c: under the space's lock unless noted */
+void hmm__mapped_add(struct hmm_space *space, uint32_t frame, bool loaded); /* as the newest; else rescued */
+void hmm__mapped_remove(struct hmm_space *space, uint32_t frame);
+/* No lock held: unmap what was mapped for longest, as far as that is due; uses the batch. */
+void hmm__sample(struct hmm_space *space, struct hmm__batch *batch);
+void hmm__sample_poke(struct hmm_space *space); /* no lock held; after a load or a rescue */
+
 /* reclaim.c */
+/*
+ * Under the lock: the policy named a page.  A region's becomes EVICTING and goes to the batch; a cache's as
+ * hmm__cache_take_victim() says; or it is refused, and the policy is told.  Returns its frames, 0 if it was not taken.
+ */
+uint32_t hmm__take_victim(struct hmm_space *space, struct hmm__batch *batch, uint32_t frame);
 /* One pass.  Returns frames made free (0 or more), or -errno if nothing was and a store is why. */
 int64_t hmm__reclaim(struct hmm_space *space, uint64_t want);
 /* Wait until `n` frames may be free; -errno if that can't be hoped for. */
@@ -380,6 +432,8 @@ enum hmm__discard {
 	HMM__DISCARD_GONE,  /* the range is gone already */
 };
 int hmm__discard(struct hmm_region *region, uint64_t page, uint64_t npages, enum hmm__discard how);
+/* lazy.c: garbage unless written.  -EINVAL: shared */
+int hmm__lazy_free(struct hmm_region *region, uint64_t page, uint64_t npages);
 /* The page is EVICTING and the caller's, and nothing is mapped there any more: forget it. */
 void hmm__page_lost(struct hmm_region *region, uint64_t page);
 
@@ -388,6 +442,7 @@ int hmm__swap_ready(struct hmm_space *space); /* not on the fault path: makes th
 void hmm__swap_free(struct hmm_space *space, uint32_t slot, uint32_t npages);
 
 /* keep.c */
+bool hmm__keep_samples(const struct hmm_space *space); /* does the policy want to see uses? */
 bool hmm__keep_clean(struct hmm_space *space);     /* shall this pass keep clean pages' contents? */
 uint64_t hmm__keep_goal(const struct hmm_space *space); /* frames the available list should hold now */
 void hmm__keep_loaded(struct hmm_space *space, uint64_t ns, uint64_t npages);
@@ -420,6 +475,9 @@ void hmm__stream_fault(struct hmm_region *region, uint64_t page, struct hmm__ahe
 void hmm__stream_advance(struct hmm__stream *stream, uint64_t page, uint64_t n);
 
 /* region.c */
+int hmm__region_make_tables(struct hmm_region *region); /* npages and flags are set: words and what goes with them */
+void hmm__region_free_tables(struct hmm_region *region);
+void hmm__give_back_idle(struct hmm_space *space); /* if there is no region and no cache any more */
 void hmm__no_grant(struct hmm_region *region, uint32_t why);
 
 /* gone.c */
@@ -432,6 +490,7 @@ uint64_t hmm__pin_room(const struct hmm_space *space);
 /* space.c */
 void hmm__space_watermarks(struct hmm_space *space);
 void hmm__space_budget(struct hmm_space *space, uint64_t frames); /* under the lock: with water marks and policy */
+void hmm__space_policy_size(struct hmm_space *space); /* under the lock: tell the policy how many pages there is room for */
 int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_frames);
 
 /* fork.c */

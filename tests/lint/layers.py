@@ -7,6 +7,7 @@ Usage: layers.py SOURCE_ROOT
 Own headers are included from the source root ("lib/base/lock.h"), public ones as <hurd-mm/x.h>.  Prints TAP: first that
 violations planted in a scratch tree are found, then one line for each directory of the sources.
 """
+import glob
 import os
 import re
 import sys
@@ -27,7 +28,7 @@ LAYERS = {
     "physmem": ["lib/rpc", "lib/sys", "lib/base"],
     "tools": [],
     "examples": [],
-    "bench": [],
+    "bench": ["tools"],  # bench/policy measures the simulator's engine, from within
     "integrations": [],
 }
 # Programs, which are there to be copied: they may also name a header that stands beside the file.
@@ -42,12 +43,19 @@ def layer_of(path):
     return max(inside, key=len, default=None)
 
 
+def public_homes(root, layer):
+    """Where <hurd-mm/x.h> may be: the library's own, and for programs those that integrations bring."""
+    yield os.path.join(root, "include")
+    if layer in PROGRAMS:
+        yield from glob.glob(os.path.join(root, "integrations", "*", "include"))
+
+
 def check_include(root, path, kind, target):
     """None, or what is wrong with an #include of target in the file at path."""
     layer = layer_of(path)
     if kind == "<":
         if target.startswith("hurd-mm/"):
-            known = os.path.exists(os.path.join(root, "include", target))
+            known = any(os.path.exists(os.path.join(home, target)) for home in public_homes(root, layer))
             return None if known else f"<{target}> does not exist"
         return f"<{target}> is a header of ours" if layer_of(target) else None
     if layer == "include/hurd-mm":
@@ -117,6 +125,9 @@ PLANTED = [
     ("lib/policy/instance.h", "\n", False),
     ("examples/inside.c", '\n\n #include "lib/base/lock.h"\n', True),
     ("tools/inside.c", '#include "bench/deep/run.h"\n', True),
+    ("integrations/db/include/hurd-mm/db.h", "#include <hurd-mm/public.h>\n", False),
+    ("integrations/db/install.c", "#include <hurd-mm/db.h>\n", False),
+    ("integrations/db/cache.c", '#include "lib/base/lock.h"\n', True),
 ]
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Let Spin search all interleavings of page.pml, and check that it finds each of the seeded mistakes.
+"""Let Spin search all interleavings of a model, and check that it finds each of the seeded mistakes.
 
-Usage: run.py PAGE.PML CC...
+Usage: run.py MODEL.PML CC...
 
 Prints TAP; one skipped line where Spin is not installed.
 """
@@ -41,9 +41,31 @@ BROKEN = [
 ]
 
 
-def search(model, cc, defines, flags, directory):
+CACHE_NOBODY = {"PINNERS": 0, "FLUSHERS": 0, "EVICTORS": 0, "OPTIMISTS": 0}
+CACHE_SOUND = [
+    ("flush and eviction", {"FLUSHERS": 1, "EVICTORS": 1, "PINNERS": 1}),
+    ("two flushes", {"FLUSHERS": 2, "PINNERS": 1}),
+    ("optimistic reader", {"FLUSHERS": 1, "EVICTORS": 1, "OPTIMISTS": 1}),
+    ("two optimistic readers", {"FLUSHERS": 1, "EVICTORS": 1, "OPTIMISTS": 2, "ROUNDS": 1}),
+]
+CACHE_BROKEN = [
+    ("BREAK_CLAIM", {"FLUSHERS": 1}, "writers"),
+    ("BREAK_ENTER", {"FLUSHERS": 1}, "writers"),
+    ("BREAK_PINNED", {"FLUSHERS": 1, "EVICTORS": 1, "PINNERS": 1}, ""),
+    ("BREAK_UNSAVED", {"EVICTORS": 1}, "latest"),
+    ("BREAK_WRITER", {"OPTIMISTS": 1}, "a==b"),
+    ("BREAK_EARLY", {"OPTIMISTS": 1}, "a==b"),
+    ("BREAK_LEFT", {"FLUSHERS": 1, "EVICTORS": 1, "OPTIMISTS": 1}, "a==b"),
+    ("BREAK_LOG", {"FLUSHERS": 1}, "durable"),
+    ("BREAK_POSITION", {"FLUSHERS": 1}, "last"),
+    ("BREAK_WAKE", {"FLUSHERS": 1}, "invalid end state"),
+]
+MODELS = {"page": (NOBODY, SOUND, BROKEN), "cache": (CACHE_NOBODY, CACHE_SOUND, CACHE_BROKEN)}
+
+
+def search(model, nobody, cc, defines, flags, directory):
     """(errors, what the first one says, states); -1 errors if the search did not end."""
-    arguments = [f"-D{name}={value}" for name, value in {**NOBODY, **defines}.items()] + flags
+    arguments = [f"-D{name}={value}" for name, value in {**nobody, **defines}.items()] + flags
     subprocess.run(["spin", *arguments, "-a", model], cwd=directory, check=True, stdout=subprocess.DEVNULL)
     # the search is short: optimising takes longer than it saves
     subprocess.run([*cc, "-O0", "-w", "-DSAFETY", f"-DMEMLIM={MEMORY_MB}", "-o", "pan", "pan.c"],
@@ -57,18 +79,20 @@ def search(model, cc, defines, flags, directory):
 
 def main():
     model, cc = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    page = os.path.splitext(os.path.basename(model))[0]
+    nobody, sound, broken = MODELS[page]
     if not shutil.which("spin"):
-        print("1..1\nok 1 - page: all interleavings # SKIP Spin is not installed (package spin)")
+        print(f"1..1\nok 1 - {page}: all interleavings # SKIP Spin is not installed (package spin)")
         return 0
-    print(f"1..{len(SOUND) + len(BROKEN)}")
+    print(f"1..{len(sound) + len(broken)}")
     number, bad = 0, 0
     with tempfile.TemporaryDirectory() as directory:
-        for name, defines, flag, said in [(n, d, "", "") for n, d in SOUND] + [(f, d, f, s) for f, d, s in BROKEN]:
+        for name, defines, flag, said in [(n, d, "", "") for n, d in sound] + [(f, d, f, s) for f, d, s in broken]:
             number += 1
-            errors, why, states = search(model, cc, defines, [f"-D{flag}"] if flag else [], directory)
+            errors, why, states = search(model, nobody, cc, defines, [f"-D{flag}"] if flag else [], directory)
             good = errors > 0 and said in why if flag else errors == 0
             bad += not good
-            title = f"page: finds {flag}" if flag else f"page: {name}"
+            title = f"{page}: finds {flag}" if flag else f"{page}: {name}"
             print(f"{'ok' if good else 'not ok'} {number} - {title}", flush=True)
             print(f"# {states} states, {errors} errors {why}", flush=True)
     return 1 if bad else 0

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kernel_swap.h - the kernel's own swap, set up for the benchmark and taken down whatever happens
+ * swap.h - the kernel's own swap, set up for the benchmark and taken down whatever happens
  *
  * A *keeper* process sets up a memory cgroup and a swap area, and waits until the benchmark closes its end of a
  * socket, or dies, by whatever signal.  Then it ends what lives in the cgroup, and undoes everything in turn.
  */
-#ifndef BENCH_FAULT_KERNEL_SWAP_H
-#define BENCH_FAULT_KERNEL_SWAP_H
+#ifndef BENCH_KERNEL_SWAP_H
+#define BENCH_KERNEL_SWAP_H
 
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bench/fault/cgroup.h"
+#include "bench/kernel/cgroup.h"
 
 enum swap_medium { SWAP_ZRAM, SWAP_FILE };
 

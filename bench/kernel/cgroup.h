@@ -2,13 +2,13 @@
 /*
  * cgroup.h - a memory cgroup of one's own, version 1 or 2
  */
-#ifndef BENCH_FAULT_CGROUP_H
-#define BENCH_FAULT_CGROUP_H
+#ifndef BENCH_KERNEL_CGROUP_H
+#define BENCH_KERNEL_CGROUP_H
 
 #include <limits.h>
 #include <stdint.h>
 
-#include "bench/fault/impl.h"
+#include "bench/kernel/text.h"
 
 struct cgroup {
 	char path[PATH_MAX]; /* "" if there is none */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kernel_swap.c - set up the kernel's swap on zram or on a file, and take it down
+ * swap.c - set up the kernel's swap on zram or on a file, and take it down
  *
  * K1  Every step that succeeded is noted in `area` before the next is tried, and undo() takes back what is noted, in
  *     the opposite order: an error half-way leaves nothing.
  * K2  The keeper leads a session of its own and ignores the signals of a terminal; the only way to make it undo is
  *     the end of the socket, which the death of the benchmark brings about too.
  */
-#include "bench/fault/kernel_swap.h"
+#include "bench/kernel/swap.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /*
  * cgroup.c - a memory cgroup of one's own, version 1 or 2
  */
-#include "bench/fault/cgroup.h"
+#include "bench/kernel/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - what it gains to page SQLite's databases with this library
+ *
+ * Each case runs under SQLite's own page cache and under the library's, with the same memory, in turns.  All must give
+ * the same answers.  Exit status: 0, 1 if answers differ, a database is damaged, or something failed.
+ */
+#include <argp.h>
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <hurd-mm/hurd-mm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "run.h"
+
+#define IMPLS_MAX 24
+#define ROUNDS_MAX 31
+#define IN_CACHE (UINT64_C(256) << 20)
+
+enum { KEY_JSON = 0x100, KEY_ROUNDS, KEY_SEED, KEY_FILES };
+
+struct options {
+	const char *directory, *only;
+	char *policies;
+	unsigned rounds, files;
+	uint64_t seed;
+	bool quick, json;
+};
+
+static const struct argp_option argp_options[] = {
+	{ "quick", 'q', NULL, 0, "A smaller database and fewer operations", 0 },
+	{ "json", KEY_JSON, NULL, 0, "One JSON object a line on standard output", 0 },
+	{ "policy", 'p', "LIST", 0, "Policies, with commas between (lru,2q,arc,s3fifo,wtinylfu,lirs,db)", 0 },
+	{ "case", 'c', "PART", 0, "Only cases with this in their name", 0 },
+	{ "rounds", KEY_ROUNDS, "N", 0, "Runs of each case that is about speed (5; 3 if it is quick)", 0 },
+	{ "files", KEY_FILES, "N", 0, "Rows of the database of the mixed cases, at most", 0 },
+	{ "seed", KEY_SEED, "N", 0, "Of what is asked for (1)", 0 },
+	{ "directory", 'd', "DIR", 0, "Where the databases are made ($TMPDIR or /var/tmp)", 0 },
+	{ 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'q': o->quick = true; break;
+	case KEY_JSON: o->json = true; break;
+	case 'p': o->policies = arg; break;
+	case 'c': o->only = arg; break;
+	case 'd': o->directory = arg; break;
+	case KEY_ROUNDS: o->rounds = (unsigned)strtoul(arg, NULL, 10); break;
+	case KEY_FILES: o->files = (unsigned)strtoul(arg, NULL, 10); break;
+	case KEY_SEED: o->seed = strtoull(arg, NULL, 10); break;
+	default: return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+struct bench {
+	const struct options *o;
+	const char *impls[IMPLS_MAX]; /* policies; NULL: SQLite's own */
+	unsigned nimpls;
+	char loaded[4096], file[4096];
+	uint64_t bytes;               /* of the database of files */
+	bool failed;
+};
+
+static int copy(const char *from, const char *to)
+{
+	char buffer[1 << 16];
+	FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+	size_t n;
+	int r = in && out ? 0 : -EIO;
+
+	while (!r && (n = fread(buffer, 1, sizeof(buffer), in)) > 0)
+		r = fwrite(buffer, 1, n, out) == n ? 0 : -EIO;
+	if (in)
+		fclose(in);
+	if (out && fclose(out))
+		r = -EIO;
+	return r;
+}
+
+struct line {
+	struct result r;
+	struct laps best; /* of each part the shortest time of all runs: what others on the machine take is left out */
+	double seconds;   /* the shortest */
+	unsigned bad;
+};
+
+static void note_times(struct line *l, unsigned round)
+{
+	if (!round || l->r.seconds < l->seconds)
+		l->seconds = l->r.seconds;
+	if (!round) {
+		l->best = l->r.laps;
+		return;
+	}
+	for (unsigned i = 0; i < l->best.n && i < l->r.laps.n; i++) {
+		if (l->r.laps.seconds[i] < l->best.seconds[i])
+			l->best.seconds[i] = l->r.laps.seconds[i];
+	}
+}
+
+static double sum(const struct laps *laps)
+{
+	double s = 0;
+
+	for (unsigned i = 0; i < laps->n; i++)
+		s += laps->seconds[i];
+	return s;
+}
+
+static void show(struct bench *b, const char *name, const struct job *job, const char *impl, struct line *l,
+                 const struct line *own)
+{
+	double seconds = job->threads > 1 ? l->seconds : sum(&l->best);
+	double speed = (job->threads > 1 ? own->seconds : sum(&own->best)) / seconds;
+	double fewer = own->r.misses ? 100.0 - 100.0 * (double)l->r.misses / (double)own->r.misses : 0;
+	char *text;
+	cJSON *row;
+
+	if (!b->o->json) {
+		printf("%-18s %-12s %8.3f s  speed %5.3f  %9llu misses  %5.1f%% fewer%s\n", name, impl ? impl : "(sqlite)", seconds,
+		       speed, (unsigned long long)l->r.misses, fewer, l->bad ? "  WRONG" : "");
+		fflush(stdout);
+		return;
+	}
+	row = cJSON_CreateObject();
+	cJSON_AddStringToObject(row, "bench", "sqlite");
+	cJSON_AddStringToObject(row, "case", name);
+	cJSON_AddStringToObject(row, "impl", impl ? "hurd-mm" : "sqlite");
+	cJSON_AddStringToObject(row, "policy", impl ? impl : "lru");
+	cJSON_AddNumberToObject(row, "threads", job->threads);
+	cJSON_AddNumberToObject(row, "memory", (double)job->memory);
+	cJSON_AddNumberToObject(row, "seconds", seconds);
+	cJSON_AddNumberToObject(row, "ops_per_s", (double)l->r.ops / seconds);
+	cJSON_AddNumberToObject(row, "speed", speed);
+	cJSON_AddNumberToObject(row, "misses", (double)l->r.misses);
+	cJSON_AddNumberToObject(row, "fewer_misses_percent", fewer);
+	cJSON_AddNumberToObject(row, "refusals", (double)l->r.refusals);
+	cJSON_AddNumberToObject(row, "beyond", (double)l->r.beyond);
+	cJSON_AddNumberToObject(row, "bad", l->bad);
+	text = cJSON_PrintUnformatted(row);
+	puts(text ? text : "{}");
+	fflush(stdout);
+	free(text);
+	cJSON_Delete(row);
+}
+
+/* One run; the database is as it was before each. */
+static void run_one(struct bench *b, const char *name, struct job *job, const char *impl, struct line *l)
+{
+	int r = 0;
+
+	job->policy = impl;
+	unlink(b->file);
+	if (job->kind == MIXED)
+		r = copy(b->loaded, b->file);
+	job->file = job->kind == READ ? b->loaded : b->file;
+	if (!r)
+		r = run_job(job, &l->r);
+	if (!r)
+		r = l->r.error;
+	if (r || !l->r.whole) {
+		fprintf(stderr, "sqlite: %s: %s: error %d%s\n", name, impl ? impl : "(sqlite)", r, r ? "" : ", damaged");
+		l->bad++;
+	}
+}
+
+static void run_case(struct bench *b, const char *name, struct job job, unsigned impls, unsigned rounds)
+{
+	struct line *lines;
+
+	if (b->o->only && !strstr(name, b->o->only))
+		return;
+	lines = calloc(impls, sizeof(*lines));
+	if (!lines) {
+		b->failed = true;
+		return;
+	}
+	for (unsigned round = 0; round < rounds; round++) {
+		for (unsigned k = 0; k < impls; k++) {
+			unsigned i = round % 2 ? impls - 1 - k : k;
+
+			run_one(b, name, &job, b->impls[i], &lines[i]);
+			note_times(&lines[i], round);
+		}
+	}
+	for (unsigned i = 0; i < impls; i++) {
+		lines[i].bad += lines[i].r.print != lines[0].r.print || lines[i].r.rows != lines[0].r.rows;
+		b->failed = b->failed || lines[i].bad;
+		show(b, name, &job, b->impls[i], &lines[i], &lines[0]);
+	}
+	free(lines);
+}
+
+static int load(struct bench *b)
+{
+	struct job job = { .kind = LOAD, .file = b->loaded, .memory = IN_CACHE, .threads = 1, .seed = b->o->seed,
+		           .amount = b->o->files };
+	struct result r;
+	FILE *f;
+	int e = run_job(&job, &r);
+
+	if (e || r.error || !r.whole)
+		return e ? e : -EIO;
+	f = fopen(b->loaded, "rb");
+	if (!f || fseek(f, 0, SEEK_END))
+		return -EIO;
+	b->bytes = (uint64_t)ftell(f);
+	fclose(f);
+	return 0;
+}
+
+static void run_all(struct bench *b)
+{
+	const struct options *o = b->o;
+	struct job job = { .memory = IN_CACHE, .threads = 1, .seed = o->seed };
+	static const unsigned parts[] = { 5, 10, 20, 40 };
+	unsigned few = b->nimpls < 3 ? b->nimpls : 3;
+
+	job.kind = SPEED;
+	job.lap = o->quick ? 25 : 100;
+	job.amount = o->quick ? 10000 : 50000;
+	run_case(b, "in-cache speed", job, few, o->rounds);
+	job.kind = READ;
+	job.amount = o->quick ? 20000 : 100000;
+	job.warm = job.amount / 4;
+	job.lap = job.amount / 1000;
+	run_case(b, "in-cache reads", job, few, o->rounds);
+	job.threads = 2;
+	run_case(b, "in-cache reads x2", job, few, o->rounds);
+	job.memory = b->bytes / 5 & ~UINT64_C(4095);
+	job.amount /= 2;
+	run_case(b, "reads 20% x2", job, b->nimpls, 1);
+	job.threads = 1;
+	job.kind = MIXED;
+	job.lap = job.amount / 1000;
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		char name[32];
+
+		if (o->quick && parts[i] != 10 && parts[i] != 20)
+			continue;
+		snprintf(name, sizeof(name), "mixed %u%%", parts[i]);
+		job.memory = b->bytes * parts[i] / 100 & ~UINT64_C(4095);
+		if (job.memory < 1 << 20)
+			job.memory = 1 << 20;
+		run_case(b, name, job, b->nimpls, 1);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = { argp_options, parse, NULL, "SQLite's page cache, and a space's in its place.", NULL,
+		                          NULL, NULL };
+	static char policies[] = "lru,2q,arc,s3fifo,wtinylfu,lirs,db";
+	struct options o = { .seed = 1, .policies = policies };
+	struct bench b = { .o = &o };
+	char *rest = NULL;
+	int r;
+
+	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+		return 1;
+	if (!o.directory)
+		o.directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
+	if (!o.rounds || o.rounds > ROUNDS_MAX)
+		o.rounds = o.quick ? 3 : 5;
+	if (!o.files)
+		o.files = o.quick ? 40000 : 200000;
+	b.impls[b.nimpls++] = NULL;
+	for (char *p = strtok_r(o.policies, ",", &rest); p && b.nimpls < IMPLS_MAX; p = strtok_r(NULL, ",", &rest))
+		b.impls[b.nimpls++] = p;
+	snprintf(b.loaded, sizeof(b.loaded), "%s/hurd-mm-bench-%d-files.db", o.directory, getpid());
+	snprintf(b.file, sizeof(b.file), "%s/hurd-mm-bench-%d.db", o.directory, getpid());
+	r = load(&b);
+	if (r)
+		fprintf(stderr, "sqlite: the database can't be made: %s\n", strerror(-r));
+	else
+		run_all(&b);
+	unlink(b.loaded);
+	unlink(b.file);
+	return r || b.failed;
+}

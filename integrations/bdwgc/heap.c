@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.c - the region that libgc's memory comes from
+ *
+ * libgc asks for memory for its heap and, by the same call, for headers and mark stacks.  It never gives any back.
+ *
+ * H1  Between two chunks there is a page that is nobody's.  libgc merges free blocks that touch, so a chunk of its heap
+ *     has a block that begins where the chunk begins, and libgc knows that address (GC_is_heap_ptr).  Of other memory it
+ *     knows none.  This is how they are told apart: nothing but known heap is ever discarded.
+ * H2  Chunks are added under libgc's lock, and read under it.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "heap.h"
+
+#define RESERVE_MOST ((uint64_t)1 << 40)
+#define RESERVE_LEAST ((uint64_t)64 << 20)
+#define PRIORITY_OTHER 63
+
+struct hmm__heap hmm__heap;
+
+/* Zero pages of our own, from the kernel: neither paged nor malloc()'s. */
+static void *reserve(size_t length)
+{
+	long r = syscall(SYS_mmap, NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return r == -1 ? NULL : (void *)r;
+}
+
+static int map_region(struct hmm_space *space, const struct hmm_bdwgc_options *opts, struct hmm_region **ret_region)
+{
+	struct hmm_region_options options = {
+		.size = sizeof(options),
+		.delivery = opts->flags & HMM_BDWGC_THREAD_DELIVERY ? HMM_DELIVERY_THREAD : HMM_DELIVERY_INLINE,
+		.flags = HMM_REGION_COPY_ON_FORK,
+	};
+	uint64_t length = opts->reserve ? opts->reserve : RESERVE_MOST;
+	size_t page = hmm_page_size();
+	int r;
+
+	length = (length + page - 1) / page * page;
+	do { /* address space may be limited */
+		r = hmm_region_map(space, NULL, 0, length, &options, ret_region);
+		length /= 2;
+	} while (r == -ENOMEM && !opts->reserve && length >= RESERVE_LEAST);
+	return r;
+}
+
+int hmm__heap_make(struct hmm_space *space, const struct hmm_bdwgc_options *opts)
+{
+	struct hmm__heap heap = { .space = space, .page = hmm_page_size(), .flags = opts->flags };
+	int r = map_region(space, opts, &heap.region);
+
+	if (r)
+		return r;
+	heap.base = hmm_region_base(heap.region);
+	heap.length = hmm_region_length(heap.region);
+	heap.chunks = reserve(HMM__GC_CHUNKS * sizeof(*heap.chunks));
+	heap.live = reserve(heap.length / heap.page / 8 + 8);
+	if (!heap.chunks || !heap.live) {
+		hmm_region_abandon(heap.region);
+		return -ENOMEM;
+	}
+	hmm__heap = heap;
+	return 0;
+}
+
+void *hmm__heap_give(size_t length)
+{
+	size_t used = atomic_load(&hmm__heap.used);
+	struct hmm__chunk *chunk = &hmm__heap.chunks[hmm__heap.nchunks];
+
+	if (hmm__heap.nchunks == HMM__GC_CHUNKS || length > hmm__heap.length ||
+	    used + hmm__heap.page > hmm__heap.length - length) {
+		atomic_fetch_add(&hmm__counters.refused, length);
+		return NULL;
+	}
+	*chunk = (struct hmm__chunk){ .from = hmm__heap.base + used, .length = length };
+	hmm__heap.nchunks++;
+	atomic_store(&hmm__heap.used, used + length + hmm__heap.page);
+	return chunk->from;
+}
+
+void hmm__heap_classify(void)
+{
+	for (uint32_t i = 0; i < hmm__heap.nchunks; i++) {
+		struct hmm__chunk *chunk = &hmm__heap.chunks[i];
+
+		if (chunk->is_heap)
+			continue;
+		chunk->is_heap = hmm__libgc.is_heap_ptr(chunk->from) != 0;
+		if (chunk->is_heap || chunk->is_told || hmm__heap.flags & HMM_BDWGC_NO_PHASES)
+			continue;
+		/* headers are used at every allocation, and in the whole of a mark phase */
+		chunk->is_told = !hmm_region_hint(hmm__heap.region, chunk->from, chunk->length, HMM_HINT_PRIORITY,
+		                                  PRIORITY_OTHER);
+	}
+}

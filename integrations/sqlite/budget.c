@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * budget.c - when has a cache enough changed pages?
+ *
+ * SQLite asks for a page in two steps: "if it is easy", and if it is not, it writes a changed page and then asks "at any
+ * price".  Easy is what leaves something unpinned: nine tenths of the budget may be pinned, as in SQLite's own cache, and
+ * of several caches none may pin more than half of the budget and its share of the rest.
+ */
+#include "pcache.h"
+
+void hmm__sqlite_look(void)
+{
+	struct hmm_stats s = { .size = sizeof(s) };
+
+	if (hmm_space_stats(hmm__sqlite.space, &s) == 0)
+		atomic_store_explicit(&hmm__sqlite.budget, s.frames * hmm_page_size(), memory_order_relaxed);
+}
+
+void hmm__sqlite_publish(struct pcache *c)
+{
+	int64_t change = (int64_t)pinned_of(c) - (int64_t)c->published;
+
+	if (!change)
+		return;
+	atomic_fetch_add_explicit(&hmm__sqlite.pinned_bytes, change * (int64_t)c->frame_bytes, memory_order_relaxed);
+	c->published = pinned_of(c);
+}
+
+#define LOOK_EVERY 256u /* pages that caches get while SQLite has changed others */
+
+bool hmm__sqlite_crowded(struct pcache *c)
+{
+	uint64_t budget, own, n = atomic_load_explicit(&hmm__sqlite.npaged, memory_order_relaxed);
+	int64_t all;
+
+	if (atomic_fetch_add_explicit(&hmm__sqlite.creates, 1, memory_order_relaxed) % LOOK_EVERY == LOOK_EVERY - 1)
+		hmm__sqlite_look();
+	hmm__sqlite_publish(c);
+	budget = atomic_load_explicit(&hmm__sqlite.budget, memory_order_relaxed);
+	all = atomic_load_explicit(&hmm__sqlite.pinned_bytes, memory_order_relaxed);
+	own = pinned_of(c) * c->frame_bytes;
+	return all >= (int64_t)(budget / 10 * 9) || own >= budget / 2 + budget / 10 * 4 / (n ? n : 1);
+}

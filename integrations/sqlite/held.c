@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * held.c - the pages that SQLite holds, by number; and those in ordinary memory
+ *
+ * All memory is SQLite's (sqlite3_malloc64), so its limits and its accounts hold for it.  A table that can't grow stays as
+ * it is: chains get longer, nothing fails.
+ */
+#include <string.h>
+
+#include "pcache.h"
+
+static size_t plain_bytes(const struct pcache *c)
+{
+	return c->page_size + sizeof(struct page) + c->extra;
+}
+
+static void account(const struct pcache *c, int64_t n)
+{
+	atomic_fetch_add_explicit(&hmm__sqlite.plain, n, memory_order_relaxed);
+	atomic_fetch_add_explicit(&hmm__sqlite.plain_bytes, n * (int64_t)plain_bytes(c), memory_order_relaxed);
+}
+
+void hmm__held_init(struct pcache *c)
+{
+	c->buckets = c->first_buckets;
+	c->mask = FIRST_BUCKETS - 1;
+}
+
+void hmm__held_grow(struct pcache *c)
+{
+	unsigned n = (c->mask + 1) * 4;
+	struct page **buckets = sqlite3_malloc64(n * sizeof(buckets[0]));
+
+	if (!buckets)
+		return;
+	memset(buckets, 0, n * sizeof(buckets[0]));
+	for (unsigned i = 0; i <= c->mask; i++) {
+		struct page *next;
+
+		for (struct page *p = c->buckets[i]; p; p = next) {
+			struct page **b = &buckets[p->key & (n - 1)];
+
+			next = p->next;
+			p->next = *b;
+			*b = p;
+		}
+	}
+	if (c->buckets != c->first_buckets)
+		sqlite3_free(c->buckets);
+	c->buckets = buckets;
+	c->mask = n - 1;
+}
+
+static void free_plain(struct pcache *c, struct page *p)
+{
+	sqlite3_free(p->base.pBuf);
+	account(c, -1);
+	c->plain--;
+}
+
+struct page *hmm__plain_make(struct pcache *c, unsigned key)
+{
+	void *data = sqlite3_malloc64(plain_bytes(c));
+	struct page *p;
+
+	if (!data)
+		return NULL;
+	p = page_init(c, data, key, true);
+	memset(p->base.pExtra, 0, c->extra);
+	held_add(c, p);
+	c->plain++;
+	account(c, 1);
+	return p;
+}
+
+void hmm__plain_drop(struct pcache *c, struct page *p)
+{
+	held_remove(c, p);
+	free_plain(c, p);
+}
+
+void hmm__held_truncate(struct pcache *c, unsigned limit)
+{
+	for (unsigned i = 0; c->held && i <= c->mask; i++) {
+		struct page **link = &c->buckets[i];
+
+		while (*link) {
+			struct page *p = *link;
+
+			if (p->key < limit) {
+				link = &p->next;
+				continue;
+			}
+			*link = p->next;
+			c->held--;
+			if (p->plain)
+				free_plain(c, p);
+		}
+	}
+}
+
+/* The parent's pages of the budget are not there in a forked child: the table is forgotten, not looked at. */
+void hmm__held_fini(struct pcache *c, bool forked)
+{
+	if (!forked)
+		hmm__held_truncate(c, 0);
+	if (c->buckets != c->first_buckets)
+		sqlite3_free(c->buckets);
+	hmm__held_init(c);
+}

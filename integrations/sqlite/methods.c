@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * methods.c - what SQLite asks of a page cache (sqlite3_pcache_methods2)
+ *
+ * A method that returns nothing can't fail.  Those that make pages return NULL when there is no memory, and SQLite says
+ * SQLITE_NOMEM.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pcache.h"
+
+static struct pcache *of(sqlite3_pcache *pc)
+{
+	return (struct pcache *)pc;
+}
+
+/* Of the process that this one was forked from (Q5). */
+static bool orphaned(const struct pcache *c)
+{
+	return UNLIKELY(c->generation != atomic_load_explicit(&hmm__sqlite.generation, memory_order_relaxed));
+}
+
+static int x_init(void *arg)
+{
+	(void)arg;
+	hmm__sqlite_look();
+	return SQLITE_OK;
+}
+
+static void x_shutdown(void *arg)
+{
+	(void)arg;
+	hmm__sqlite_spares_end();
+}
+
+static sqlite3_pcache *x_create(int page_size, int extra, int purgeable)
+{
+	struct pcache *c = sqlite3_malloc64(sizeof(*c));
+
+	if (!c) {
+		atomic_fetch_add_explicit(&hmm__sqlite.failures, 1, memory_order_relaxed);
+		return NULL;
+	}
+	memset(c, 0, sizeof(*c));
+	c->page_size = (size_t)page_size;
+	c->extra = (unsigned)extra;
+	c->paged = purgeable != 0;
+	c->generation = atomic_load(&hmm__sqlite.generation);
+	hmm__held_init(c);
+	pthread_mutex_lock(&hmm__sqlite.lock);
+	c->next = hmm__sqlite.caches;
+	if (c->next)
+		c->next->prev = c;
+	hmm__sqlite.caches = c;
+	hmm__sqlite.ncaches++;
+	pthread_mutex_unlock(&hmm__sqlite.lock);
+	return (sqlite3_pcache *)c;
+}
+
+static void x_destroy(sqlite3_pcache *pc)
+{
+	struct pcache *c = of(pc);
+
+	hmm__held_fini(c, orphaned(c));
+	hmm__sqlite_publish(c);
+	hmm__sqlite_end(c);
+	pthread_mutex_lock(&hmm__sqlite.lock);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		hmm__sqlite.caches = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	hmm__sqlite.ncaches--;
+	pthread_mutex_unlock(&hmm__sqlite.lock);
+	sqlite3_free(c);
+}
+
+/* The budget says how many pages there are. */
+static void x_cachesize(sqlite3_pcache *pc, int npages)
+{
+	(void)pc;
+	(void)npages;
+}
+
+/*
+ * SQLite wants to know whether there is more than a page or two, whenever it writes one because of a refusal; to count is
+ * expensive.  So it is done when the number may have become wrong by half.
+ */
+static int x_pagecount(sqlite3_pcache *pc)
+{
+	struct pcache *c = of(pc);
+	struct hmm_cache_stats s = { .size = sizeof(s) };
+
+	if (c->cache && c->made > c->npages / 2 && hmm_cache_stats(c->cache, &s) == 0) {
+		c->npages = (unsigned)s.resident;
+		c->made = 0;
+	}
+	return (int)(c->npages + c->plain);
+}
+
+/* The page is in neither place.  easy: only if nothing else has to suffer for it. */
+static struct page *make_paged(struct pcache *c, unsigned key, bool easy)
+{
+	struct page *p = NULL;
+	void *data;
+	int r;
+
+	if (!c->cache && hmm__sqlite_begin(c))
+		return NULL;
+	if (easy && hmm__sqlite_crowded(c)) {
+		atomic_fetch_add_explicit(&hmm__sqlite.refusals, 1, memory_order_relaxed);
+		return NULL;
+	}
+	r = hmm_cache_get(c->cache, key, HMM_CACHE_CREATE | (easy ? HMM_CACHE_NOWAIT : 0), &data);
+	if (r >= 0) {
+		p = page_init(c, data, key, false);
+		held_add(c, p);
+		c->npages++;
+		c->made++;
+		c->highest = key > c->highest ? key : c->highest;
+	}
+	return p;
+}
+
+/* Not found.  create: 1: if it is easy; 2: at any price. */
+__attribute__((noinline)) static sqlite3_pcache_page *make_page(struct pcache *c, unsigned key, int create)
+{
+	struct page *p = NULL;
+
+	if (!create || orphaned(c))
+		return NULL;
+	if (c->paged) {
+		p = make_paged(c, key, create == 1);
+		/* no cache at all: the page size does not suit the budget, or there is no memory for tables */
+		if (!p && create != 1 && c->cache)
+			atomic_fetch_add_explicit(&hmm__sqlite.beyond, 1, memory_order_relaxed);
+	}
+	if (!p && (!c->paged || (create != 1 && c->cache)))
+		p = hmm__plain_make(c, key);
+	if (!p && create != 1)
+		atomic_fetch_add_explicit(&hmm__sqlite.failures, 1, memory_order_relaxed);
+	return p ? &p->base : NULL;
+}
+
+static sqlite3_pcache_page *x_fetch(sqlite3_pcache *pc, unsigned key, int create)
+{
+	struct pcache *c = of(pc);
+	struct page *p = held_find(c, key);
+	void *data;
+
+	if (p)
+		return &p->base;
+	if (LIKELY(c->cache) && LIKELY(hmm_cache_get(c->cache, key, HMM_CACHE_READ, &data) == 0)) {
+		p = page_at(c, data);
+		held_add(c, p);
+		return &p->base;
+	}
+	return make_page(c, key, create);
+}
+
+static void x_unpin(sqlite3_pcache *pc, sqlite3_pcache_page *page, int discard)
+{
+	struct pcache *c = of(pc);
+	struct page *p = (struct page *)page;
+
+	if (UNLIKELY(p->plain)) {
+		if (discard || c->paged) /* Q2 */
+			hmm__plain_drop(c, p);
+		return;
+	}
+	held_remove(c, p);
+	c->npages -= discard && c->npages;
+	hmm_cache_put(c->cache, p->key, discard ? HMM_CACHE_DISCARD : 0, 0);
+	if (UNLIKELY(c->published > pinned_of(c) + PUBLISH_STEP))
+		hmm__sqlite_publish(c);
+}
+
+/* What has the new number is not pinned, and goes; only a cache that is not paged can have it among those it holds. */
+static void x_rekey(sqlite3_pcache *pc, sqlite3_pcache_page *page, unsigned from, unsigned to)
+{
+	struct pcache *c = of(pc);
+	struct page *p = (struct page *)page, *old;
+
+	if (from == to)
+		return;
+	old = held_find(c, to);
+	if (old)
+		hmm__plain_drop(c, old);
+	held_remove(c, p);
+	/* only pins can stand in its way, and there are none; a page under a wrong number would damage the database */
+	if (!p->plain && hmm_cache_rekey(c->cache, from, to) && !orphaned(c))
+		abort();
+	if (p->plain && c->cache && to <= c->highest && hmm_cache_discard(c->cache, to, 1))
+		abort();
+	p->key = to;
+	held_add(c, p);
+	c->highest = to > c->highest ? to : c->highest;
+}
+
+/* Pins of what is dropped are gone. */
+static void x_truncate(sqlite3_pcache *pc, unsigned limit)
+{
+	struct pcache *c = of(pc);
+
+	if (orphaned(c))
+		return;
+	hmm__held_truncate(c, limit);
+	hmm__sqlite_publish(c);
+	if (!c->cache || limit > c->highest)
+		return;
+	(void)!hmm_cache_truncate(c->cache, limit, HMM_CACHE_FORCE);
+	c->made = c->npages;
+}
+
+static void x_shrink(sqlite3_pcache *pc)
+{
+	struct pcache *c = of(pc);
+
+	if (!c->cache)
+		return;
+	(void)!hmm_cache_shrink(c->cache, UINT64_MAX);
+	c->made = c->npages;
+}
+
+const sqlite3_pcache_methods2 hmm__sqlite_methods = {
+	.iVersion = 1,
+	.xInit = x_init,
+	.xShutdown = x_shutdown,
+	.xCreate = x_create,
+	.xCachesize = x_cachesize,
+	.xPagecount = x_pagecount,
+	.xFetch = x_fetch,
+	.xUnpin = x_unpin,
+	.xRekey = x_rekey,
+	.xTruncate = x_truncate,
+	.xDestroy = x_destroy,
+	.xShrink = x_shrink,
+};

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pcache.h - SQLite's page caches inside: structures and rules
+ *
+ * Each of SQLite's caches is a volatile cache of the space: page numbers are the same, so the policy knows a page that
+ * comes back.  SQLite keeps the pages that it has changed, or is looking at, pinned (fetched and not unpinned); the others
+ * are the policy's to choose from.
+ *
+ * Q1  A cache is used by one thread at a time (SQLite holds a connection's mutex); different caches by several at once.
+ *     What several threads use is in struct group, atomic or under its lock.
+ * Q2  A page is in one place: a page slot of the budget, or ordinary memory (plain).  Plain are all pages of a cache that
+ *     SQLite never unpins (an in-memory database: in the budget they would be pinned for ever), and a page that is wanted
+ *     at any price while the budget is all pinned; that one goes when it is unpinned.
+ * Q3  SQLite may fetch a page many times and unpins it once.  So a page that it holds is in a table of the cache's own and
+ *     is found there; any other hit is one hmm_cache_get(), and the unpin one hmm_cache_put().
+ * Q4  The group's sum of pinned pages lags behind each cache's count by at most PUBLISH_STEP pages.
+ * Q5  After a fork the parent's caches can only be ended; new ones can be made.
+ */
+#ifndef HMM_SQLITE_PCACHE_H
+#define HMM_SQLITE_PCACHE_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <hurd-mm/cache.h>
+#include <hurd-mm/sqlite.h>
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* Behind each page's contents, and in front of SQLite's own bytes. */
+struct page {
+	sqlite3_pcache_page base;
+	unsigned key;
+	unsigned plain;    /* in ordinary memory */
+	struct page *next; /* of the same bucket, while it is held */
+};
+
+#define FIRST_BUCKETS 32u
+
+struct pcache {
+	struct hmm_cache *cache; /* NULL: none needed yet, or never (not paged).  Changed under group.lock */
+	size_t page_size;        /* bytes */
+	struct page **buckets;   /* pages that SQLite holds (Q3) */
+	unsigned mask;           /* number of buckets, a power of two, less one */
+	unsigned held;           /* pages there */
+	unsigned plain;          /* of those: in ordinary memory */
+	unsigned published;      /* of the others: those the group knows */
+
+	unsigned extra;          /* bytes that SQLite wants with each page */
+	bool paged;              /* purgeable */
+	unsigned generation;     /* group.generation as this was made */
+	unsigned highest;        /* number of a page that was ever in the cache, also under an earlier owner */
+	unsigned npages;         /* in the budget, at most */
+	unsigned made;           /* pages placed since npages was exact */
+	uint64_t frame_bytes;
+	struct pcache *next, *prev; /* group.lock: of the group */
+	struct page *first_buckets[FIRST_BUCKETS];
+};
+
+struct spare; /* spare.c */
+
+/* One in a process, as SQLite's configuration is. */
+struct group {
+	struct hmm_space *space;          /* set before SQLite is initialised */
+	sqlite3_pcache_methods2 before;   /* what SQLite had */
+	pthread_mutex_t lock;
+	struct pcache *caches;            /* lock */
+	unsigned ncaches;                 /* lock */
+	struct spare *spares;             /* lock */
+	unsigned nspares;                 /* lock */
+	struct hmm_sqlite_stats ended;    /* lock: of caches that are gone */
+	_Atomic unsigned generation;      /* forks */
+	_Atomic unsigned npaged;          /* caches with pages in the budget */
+	_Atomic uint64_t budget;          /* bytes, as last seen */
+	_Atomic unsigned creates;         /* for looking at it now and then */
+	_Atomic int64_t pinned_bytes;     /* Q4 */
+	_Atomic int64_t plain, plain_bytes;
+	_Atomic uint64_t refusals, beyond, failures, reused;
+};
+extern struct group hmm__sqlite;
+
+static inline struct page *page_at(const struct pcache *c, void *data)
+{
+	return (struct page *)((char *)data + c->page_size);
+}
+
+/* The head of a page whose contents begin at data; SQLite's bytes behind it are zero already. */
+static inline struct page *page_init(const struct pcache *c, void *data, unsigned key, bool plain)
+{
+	struct page *p = page_at(c, data);
+
+	p->base.pBuf = data;
+	p->base.pExtra = p + 1;
+	p->key = key;
+	p->plain = plain;
+	return p;
+}
+
+/* methods.c */
+extern const sqlite3_pcache_methods2 hmm__sqlite_methods;
+
+/* budget.c */
+#define PUBLISH_STEP 16u
+void hmm__sqlite_look(void);                   /* how large the budget is now */
+void hmm__sqlite_publish(struct pcache *c);    /* Q4 */
+bool hmm__sqlite_crowded(struct pcache *c);    /* so much is pinned that changed pages should be written first */
+
+/* held.c */
+void hmm__held_init(struct pcache *c);
+void hmm__held_grow(struct pcache *c);
+void hmm__held_truncate(struct pcache *c, unsigned limit); /* pages from limit on; plain ones go */
+void hmm__held_fini(struct pcache *c, bool forked);
+struct page *hmm__plain_make(struct pcache *c, unsigned key); /* not there yet.  NULL: no memory */
+void hmm__plain_drop(struct pcache *c, struct page *p);
+
+static inline unsigned pinned_of(const struct pcache *c)
+{
+	return c->held - c->plain;
+}
+
+static inline struct page *held_find(const struct pcache *c, unsigned key)
+{
+	struct page *p = c->buckets[key & c->mask];
+
+	while (p && p->key != key)
+		p = p->next;
+	return p;
+}
+
+static inline void held_add(struct pcache *c, struct page *p)
+{
+	struct page **b;
+
+	if (UNLIKELY(c->held > c->mask))
+		hmm__held_grow(c);
+	b = &c->buckets[p->key & c->mask];
+	p->next = *b;
+	*b = p;
+	c->held++;
+}
+
+static inline void held_remove(struct pcache *c, struct page *p)
+{
+	struct page **b = &c->buckets[p->key & c->mask];
+
+	while (*b != p)
+		b = &(*b)->next;
+	*b = p->next;
+	c->held--;
+}
+
+/* spare.c: the cache of the space, for the first page; and its end */
+int hmm__sqlite_begin(struct pcache *c);
+void hmm__sqlite_end(struct pcache *c);
+void hmm__sqlite_spares_end(void);
+void hmm__sqlite_sum(struct hmm_sqlite_stats *sum); /* over all caches, those that ended too */
+
+#endif

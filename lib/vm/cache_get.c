@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_get.c - hits: pin, unpin, look without a pin
+ *
+ * Everything here is one compare-and-swap of the page word, or none (C2).  What needs more - a page that is not there, a
+ * write-out that is waited for, the last pin of a page that is to be dropped - is in cache_load.c and cache_put.c.
+ *
+ * Optimistic readers are told by the version of the frame (C6): a writer enters the word first and changes the version
+ * then, before it can store anything; who gives a slot up changes the version after the word has left MAPPED.  A
+ * reader reads word, version, word, contents, version.
+ */
+#include <errno.h>
+
+#include "lib/vm/cache_touch.h"
+
+#define GET_KNOWN \
+	(HMM_CACHE_WRITE | HMM_CACHE_CREATE | HMM_CACHE_NOWAIT | HMM_CACHE_RESIDENT | ~0xffu)
+#define LOOKS_MASK 15 /* one optimistic read in 16 is told to the policy */
+
+/* ThreadSanitizer does not know fences, and sees no contents that are read without a pin. */
+static inline void fence(memory_order order)
+{
+#ifdef __SANITIZE_THREAD__
+	(void)order;
+#else
+	atomic_thread_fence(order);
+#endif
+}
+
+int hmm__cache_mode_check(const struct hmm_cache *cache, uint64_t page, unsigned mode)
+{
+	if (mode & ~GET_KNOWN)
+		return -EINVAL;
+	if (mode & HMM_CACHE_CREATE &&
+	    (mode & HMM_CACHE_RESIDENT || (cache->region->store && !(mode & HMM_CACHE_WRITE))))
+		return -EINVAL;
+	if (page >= cache->npages)
+		return -ERANGE;
+	return mode & HMM_CACHE_WRITE && !cache->writable ? -EBADF : 0;
+}
+
+void *hmm__cache_enter(struct hmm_cache *cache, uint64_t w, unsigned mode)
+{
+	hmm__spot *spot = &cache->spots[hmm__word_frame(w)];
+
+	if (HMM__UNLIKELY(mode & HMM_CACHE_WRITE)) {
+		atomic_fetch_add_explicit(spot, HMM__VERSION_ONE, memory_order_acq_rel);
+		fence(memory_order_release); /* before what the writer stores */
+	}
+	return hmm__cache_at(cache, atomic_load_explicit(spot, memory_order_relaxed));
+}
+
+enum hmm__pin hmm__cache_pin(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t *ret_word)
+{
+	hmm__word *word = &cache->words[page];
+	uint64_t w = atomic_load_explicit(word, memory_order_relaxed);
+	uint64_t add = HMM__PIN_ONE + (mode & HMM_CACHE_WRITE ? HMM__WRITER_ONE : 0);
+
+	/* contents, and their address translation, come while the lock of the bus is waited for; the place may be old */
+	__builtin_prefetch(hmm__cache_at(cache, atomic_load_explicit(&cache->spots[hmm__word_frame(w)],
+	                                                             memory_order_relaxed)));
+	while (HMM__LIKELY(hmm__word_state(w) == HMM__MAPPED)) {
+		if (HMM__UNLIKELY(hmm__word_pins(w) >= HMM__PIN_MAX)) {
+			*ret_word = w;
+			return HMM__PIN_TOO_MANY;
+		}
+		if (HMM__UNLIKELY(mode & HMM_CACHE_WRITE && w & HMM__WRITEBACK))
+			break;
+		if (HMM__LIKELY(hmm__word_cas(word, &w, (w & ~HMM__AHEAD) + add))) {
+			*ret_word = w;
+			return HMM__PINNED;
+		}
+	}
+	*ret_word = w;
+	return HMM__PIN_NOT;
+}
+
+int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data)
+{
+	uint64_t w;
+	int r;
+
+	/* of what is asked for, only a mode of more than WRITE, class and stream can be wrong */
+	if (HMM__UNLIKELY(page >= cache->npages || mode & 0xfe || (mode & HMM_CACHE_WRITE && !cache->writable))) {
+		r = hmm__cache_mode_check(cache, page, mode);
+		if (r)
+			return r;
+	}
+	if (HMM__UNLIKELY(cache->throttled) && (mode & (HMM_CACHE_WRITE | HMM_CACHE_NOWAIT)) == HMM_CACHE_WRITE)
+		hmm__cache_throttle(cache);
+	if (HMM__LIKELY(hmm__cache_pin(cache, page, mode, &w) == HMM__PINNED)) {
+		*ret_data = hmm__cache_enter(cache, w, mode);
+		if (HMM__UNLIKELY(w & HMM__AHEAD))
+			HMM__COUNT(cache->space, prefetch_hits, 1);
+		hmm__touch(cache->space, hmm__word_frame(w) | (mode & HMM_CACHE_WRITE ? HMM__TOUCH_WRITE : 0));
+		r = 0;
+	} else {
+		r = hmm__cache_load(cache, page, mode, ret_data);
+	}
+#ifdef HMM_DEBUG
+	if (r >= 0)
+		hmm__pins_taken(cache, page, mode);
+#endif
+	return r;
+}
+
+int hmm_cache_put(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t position)
+{
+	hmm__word *word = &cache->words[page];
+	uint64_t w, next, sub = HMM__PIN_ONE + (mode & HMM_CACHE_WRITE ? HMM__WRITER_ONE : 0);
+
+#ifdef HMM_DEBUG
+	hmm__pins_put(cache, page, mode);
+#endif
+	if (HMM__UNLIKELY(mode & ~(unsigned)HMM_CACHE_WRITE || page >= cache->npages))
+		return hmm__cache_put_slow(cache, page, mode, position);
+	w = atomic_load_explicit(word, memory_order_relaxed);
+	do {
+		if (HMM__UNLIKELY(hmm__word_state(w) != HMM__MAPPED || !hmm__word_pins(w) ||
+		                  (mode & HMM_CACHE_WRITE && !hmm__word_writers(w)) || w & (HMM__FREE | HMM__WAITERS)))
+			return hmm__cache_put_slow(cache, page, mode, position);
+		next = w - sub;
+		/* seq_cst: who waits for frames has counted itself before it looks at words */
+	} while (HMM__UNLIKELY(!atomic_compare_exchange_weak(word, &w, next)));
+	if (HMM__UNLIKELY(!(next & HMM__PIN_MASK) && atomic_load(&cache->space->frame_waiters)))
+		hmm__frames_changed(cache->space);
+	return 0;
+}
+
+int hmm_cache_read_begin(struct hmm_cache *cache, uint64_t page, const void **ret_data,
+                         struct hmm_cache_version *ret_version)
+{
+	struct hmm__touches *t = &hmm__touches[0];
+	hmm__word *word = &cache->words[page];
+	uint64_t w, again, spot;
+
+	if (HMM__UNLIKELY(page >= cache->npages))
+		return -ENOENT;
+	w = atomic_load_explicit(word, memory_order_acquire);
+	for (;;) {
+		if (HMM__UNLIKELY(hmm__word_state(w) != HMM__MAPPED))
+			return -ENOENT;
+		if (HMM__UNLIKELY(w & HMM__WRITER_MASK))
+			return -EAGAIN;
+		spot = atomic_load_explicit(&cache->spots[hmm__word_frame(w)], memory_order_acquire);
+		again = atomic_load_explicit(word, memory_order_acquire);
+		if (HMM__LIKELY(hmm__word_state(again) == HMM__MAPPED && !(again & HMM__WRITER_MASK) &&
+		                hmm__word_frame(again) == hmm__word_frame(w)))
+			break;
+		w = again;
+	}
+	ret_version->version = spot;
+	ret_version->frame = hmm__word_frame(w);
+	*ret_data = hmm__cache_at(cache, spot);
+	if (HMM__UNLIKELY((++t->looks & LOOKS_MASK) == 0))
+		hmm__touch(cache->space, hmm__word_frame(w));
+	return 0;
+}
+
+int hmm_cache_read_retry(struct hmm_cache *cache, const struct hmm_cache_version *version)
+{
+	fence(memory_order_acquire);
+	return atomic_load_explicit(&cache->spots[version->frame], memory_order_relaxed) != version->version;
+}

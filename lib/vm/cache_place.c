@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_place.c - a frame number and a page slot for a page that is about to come in
+ *
+ * A miss holds the space's lock once, as a rule: in it the policy hears of the miss, names a victim where no page slot is
+ * free, and hears of the page that takes the place (M1).  What takes longer - populating a window slot, writing victims,
+ * compaction, waiting for a pin to go - is done without it, and then it is tried again.
+ *
+ * M1  miss, choose, evicted and placed come in this order and, if the first victim is clean, in one hold: so a single
+ *     thread's pages are those that the simulator says.  Victims are written in batches.
+ * M2  The version changes once more after the frame got its slot and before the page is MAPPED (C6): a reader that saw the
+ *     version from before may have seen the slot from before, too.
+ */
+#include <errno.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/futex.h"
+#include "lib/vm/cache_touch.h"
+#include "lib/vm/call.h"
+#include "lib/vm/record.h"
+
+static struct hmm_placement placement_of(const struct hmm__cache_want *k)
+{
+	return (struct hmm_placement){
+		.size = sizeof(struct hmm_placement),
+		.region = k->cache->region->id,
+		.access = k->access,
+		.page_class = k->mode >> 8 & 0xff,
+		.stream = k->mode >> 16,
+	};
+}
+
+static void announce(struct hmm__cache_want *k)
+{
+	struct hmm_region *region = k->cache->region;
+
+	if (k->told)
+		return;
+	k->told = true;
+	hmm__record_access(region, k->page, k->access == HMM_ACCESS_WRITE);
+	hmm__policy_miss(k->cache->space->policy, hmm__page_id(region, k->page), k->access);
+}
+
+/* Under the lock, with a page slot to be had: the page gets it. */
+static void settle(struct hmm__cache_want *k)
+{
+	struct hmm_cache *cache = k->cache;
+	struct hmm_space *space = cache->space;
+	struct hmm_placement placement = placement_of(k);
+	struct hmm__cached *c;
+	uint32_t extent;
+	bool taken;
+
+	announce(k);
+	k->frame = hmm__frame_take(space, cache->region, k->page);
+	taken = hmm__cache_slot_take(cache->pool, k->frame, &k->data, &extent);
+	assert(taken);
+	(void)taken;
+	c = hmm__cached(space, k->frame);
+	atomic_store_explicit(&c->first, UINT64_MAX, memory_order_relaxed);
+	atomic_store_explicit(&c->last, 0, memory_order_relaxed);
+	hmm__cache_set_spot(space, k->frame, cache->pool, k->data); /* M2 */
+	hmm__cache_count(&cache->resident, 1);
+	hmm__cache_count(&cache->misses, k->access != HMM_ACCESS_PREFETCH);
+	hmm__cache_count(&cache->reads, !(k->mode & HMM_CACHE_CREATE));
+	hmm__policy_placed(space->policy, k->frame, hmm__page_id(cache->region, k->page), &placement);
+}
+
+/* Under the lock: victims until a page slot of ours is free; those that must be written or unmapped are in the batch. */
+static bool evict_some(struct hmm__cache_want *k, struct hmm__batch *b)
+{
+	struct hmm_space *space = k->cache->space;
+	struct hmm__cache_pool *pool = k->cache->pool;
+
+	announce(k);
+	for (uint32_t tries = HMM__MAX(space->batch, 1u); tries; tries--) {
+		uint32_t victim;
+
+		if (!hmm__policy_choose(space->policy, 1, &victim, 68))
+			break;
+		hmm__take_victim(space, b, victim);
+		if (hmm__cache_slot_ready(pool))
+			return true;
+	}
+	return false;
+}
+
+/* What evict_some() left to be done without the lock.  Returns whether frames or page slots came free. */
+static bool finish_batch(struct hmm_space *space, struct hmm__batch *b)
+{
+	int64_t pages = hmm__cache_evict_dirty(space, b), frames = hmm__evict(space, b, false);
+
+	hmm__lock(&space->lock);
+	hmm__batch_put(space, b);
+	hmm__unlock(&space->lock);
+	if (pages > 0 || frames > 0)
+		hmm__frames_changed(space);
+	return pages > 0 || frames > 0;
+}
+
+enum found { FOUND, ROOM, PROGRESS, NOTHING };
+
+/* One try.  ROOM: frames are free, and a window slot must be populated with them. */
+static enum found try_once(struct hmm__cache_want *k, bool no_room)
+{
+	struct hmm_cache *cache = k->cache;
+	struct hmm_space *space = cache->space;
+	struct hmm__batch *b = NULL;
+	enum found found = FOUND;
+
+	hmm__lock(&space->lock);
+	hmm__cache_touch_flush(space);
+	if (!hmm__cache_slot_ready(cache->pool)) {
+		if (!no_room && hmm__may_load(space, cache->pool->weight)) {
+			hmm__unlock(&space->lock);
+			return ROOM;
+		}
+		b = k->mode & HMM_CACHE_NOWAIT ? NULL : hmm__batch_get(space);
+		found = evict_some(k, b) ? FOUND : NOTHING;
+	}
+	if (found == FOUND)
+		settle(k);
+	if (b && !b->n) {
+		hmm__batch_put(space, b);
+		b = NULL;
+	}
+	hmm__unlock(&space->lock);
+	if (b && finish_batch(space, b) && found != FOUND)
+		found = PROGRESS;
+	return found;
+}
+
+/* Everything that may make room when the policy's victims did not. */
+static bool search(struct hmm__cache_want *k)
+{
+	struct hmm_space *space = k->cache->space;
+
+	return hmm__cache_compact(space, k->cache->pool->weight) || hmm__cache_sweep(space, !(k->mode & HMM_CACHE_NOWAIT));
+}
+
+/* All that could go is pinned, or can't be written: until a pin goes, for wait_ms at most. */
+static bool wait_for_pins(struct hmm__cache_want *k, uint64_t until)
+{
+	struct hmm_space *space = k->cache->space;
+	uint64_t now = hmm__now_ns();
+	uint32_t seq;
+	bool found;
+
+	if (k->mode & HMM_CACHE_NOWAIT || now >= until)
+		return false;
+	atomic_fetch_add(&space->frame_waiters, 1);
+	seq = atomic_load(&space->frame_seq);
+	found = search(k); /* a pin that goes from here on sees that somebody waits */
+	if (!found) {
+		HMM__COUNT(space, frame_waits, 1);
+		atomic_fetch_sub(&space->inside, 1); /* a fork need not wait for us: the page is LOADING, without a frame */
+		hmm__futex_wait(&space->frame_seq, seq, HMM__MIN(until - now, HMM__CACHE_NAP_NS));
+		hmm__call_reenter(space);
+	}
+	atomic_fetch_sub(&space->frame_waiters, 1);
+	return true;
+}
+
+int hmm__cache_place(struct hmm__cache_want *k)
+{
+	struct hmm_cache *cache = k->cache;
+	uint64_t until = 0;
+	bool no_room = false;
+
+	k->told = false;
+	for (;;) {
+		enum found found = try_once(k, no_room);
+
+		if (found == FOUND)
+			return 0;
+		if (found == ROOM) {
+			no_room = hmm__cache_extent_add(cache->pool) != 0;
+			continue;
+		}
+		no_room = false;
+		if (found == PROGRESS || search(k))
+			continue;
+		if (!until)
+			until = hmm__now_ns() + (uint64_t)cache->wait_ms * 1000000;
+		if (!wait_for_pins(k, until))
+			return -ENOBUFS;
+	}
+}
+
+/* The page could not be read: its frame goes back. */
+void hmm__cache_unplace(struct hmm__cache_want *k)
+{
+	struct hmm_space *space = k->cache->space;
+
+	hmm__lock(&space->lock);
+	hmm__cache_forget(k->cache, k->page, k->frame, false, HMM_REMOVED_FAILED);
+	hmm__cache_count(&k->cache->misses, k->access != HMM_ACCESS_PREFETCH ? -UINT64_C(1) : 0);
+	hmm__cache_count(&k->cache->reads, k->mode & HMM_CACHE_CREATE ? 0 : -UINT64_C(1));
+	hmm__unlock(&space->lock);
+	if (atomic_load(&space->frame_waiters))
+		hmm__frames_changed(space);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_stats.c - a cache's books, for those outside, and what a fork leaves of them
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/vm/cache.h"
+#include "lib/vm/call.h"
+
+static uint64_t count_pinned(const struct hmm_cache *cache)
+{
+	uint64_t n = 0;
+
+	for (uint64_t page = 0; (page = hmm__cache_next(cache, page)) < cache->npages; page++)
+		n += hmm__word_pins(atomic_load_explicit(&cache->words[page], memory_order_relaxed)) != 0;
+	return n;
+}
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int hmm_cache_stats(struct hmm_cache *cache, struct hmm_cache_stats *stats)
+{
+	struct hmm_cache_stats s = { .size = sizeof(s) };
+	struct hmm__call call;
+
+	if (!cache || !stats)
+		return -EINVAL;
+	if (atomic_load(&cache->dead))
+		return -ENODEV;
+	hmm__call_begin_space(&call, cache->space);
+	hmm__lock(&cache->space->lock);
+	hmm__cache_touch_flush(cache->space);
+	hmm__unlock(&cache->space->lock);
+	s.resident = get(&cache->resident);
+	s.pinned = count_pinned(cache);
+	s.dirty = get(&cache->dirty);
+	s.hits = get(&cache->hits);
+	s.misses = get(&cache->misses);
+	s.reads = get(&cache->reads);
+	s.writes = get(&cache->writes);
+	s.write_errors = get(&cache->write_errors);
+	s.evictions = get(&cache->evictions);
+	s.log_waits = get(&cache->log_waits);
+	s.frame_bytes = ((uint64_t)cache->pool->weight << HMM__PAGE_SHIFT_MIN) / cache->pool->per;
+	hmm__call_end(&call);
+	return hmm__stats_write(stats, &s, sizeof(s));
+}
+
+size_t hmm_cache_page_size(const struct hmm_cache *cache)
+{
+	return cache->page_size;
+}
+
+struct hmm_space *hmm_cache_space(const struct hmm_cache *cache)
+{
+	return cache->space;
+}
+
+/* For the space's statistics. */
+uint64_t hmm__cache_dirty_frames(struct hmm_space *space)
+{
+	uint64_t bytes = 0;
+
+	hmm__lock(&hmm__spaces_lock);
+	for (struct hmm_cache *c = space->caches; c; c = c->next)
+		bytes += get(&c->dirty) * c->pool->stride;
+	hmm__unlock(&hmm__spaces_lock);
+	return bytes >> HMM__PAGE_SHIFT_MIN;
+}
+
+/* The words of its pages: absent, but those in nobody's hands any more are found by their frames too late. */
+static void forget_words(struct hmm_cache *cache)
+{
+	for (uint64_t page = 0; (page = hmm__cache_next(cache, page)) < cache->npages; page++)
+		atomic_store(&cache->words[page], HMM__ABSENT);
+	atomic_store(&cache->resident, 0);
+	atomic_store(&cache->dirty, 0);
+	atomic_store(&cache->dead, 1);
+}
+
+static void forget_extents(struct hmm__cache_pool *pool)
+{
+	uint32_t nslots = pool->window->map.nslots;
+
+	for (uint32_t i = 0; pool->nextents && i < nslots; i++)
+		pool->extents[i].free = 0;
+	pool->partly = HMM__NO_SLOT;
+	pool->nextents = 0;
+	pool->nfree = 0;
+}
+
+/* In the child, before the other frames are looked at.  Only this thread runs. */
+void hmm__cache_forked(struct hmm_space *space)
+{
+	for (uint32_t i = 0; i < space->fresh_frame; i++) {
+		struct hmm__frame *f = &space->frames[i];
+
+		if (!f->region || !f->region->cache)
+			continue;
+		hmm__policy_removed(space->policy, i, hmm__page_id(f->region, f->page), HMM_REMOVED_UNMAPPED);
+		hmm__frame_put(space, i);
+	}
+	for (struct hmm_cache *c = space->caches; c; c = c->next)
+		forget_words(c);
+	for (struct hmm__cache_pool *p = space->cache_pools; p; p = p->next)
+		forget_extents(p);
+	space->free_packed = 0;
+	atomic_store(&space->frame_waiters, 0);
+}

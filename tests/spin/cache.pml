@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache.pml - a page of a cache, for Spin: pins, write-outs, evictions and optimistic reads in every interleaving
+ *
+ * One page, one page slot, which another page has between an eviction and the next load.  The fields of the word change in
+ * one atomic step where the C code has a compare-and-swap.  Contents are two halves, so that half a change shows.
+ *
+ * Step of the model        C function
+ *   get                    cache_get.c   hmm__cache_pin(), hmm__cache_enter(); cache_load.c look(), bring_in()
+ *   place                  cache_place.c settle()
+ *   writer                 a program: get for writing, change, put with DIRTY; cache_put.c change()
+ *   pinner                 a program: get for reading, look, put
+ *   claim, write, finish   cache_write.c hmm__cache_claim_dirty(), hmm__cache_write()
+ *   flusher                cache_flush.c claim_late()
+ *   evictor                cache_evict.c hmm__cache_take_victim(), hmm__cache_forget()
+ *   optimist               cache_get.c   hmm_cache_read_begin(), hmm_cache_read_retry()
+ *   page_wait, wake        pages.c
+ *
+ * Properties:
+ *   no write-out while a writer is in; what the store gets is whole, and its log is durable (C3, C5)
+ *   nothing is evicted that is pinned, dirty or being written; what is loaded again is the latest change (C1)
+ *   what an optimistic reader keeps is whole and the page's own (C6)
+ *   while a page is dirty its position is known (C4)
+ *   every process reaches its end
+ *
+ * Left out: several writers at a time (their own latches order them), discard and rekey, compaction, memory order weaker
+ * than sequential consistency.
+ *
+ * Seeded mistakes, each of which Spin must find (tests/spin/run.py):
+ *   -DBREAK_CLAIM      a write-out begins while a writer is in
+ *   -DBREAK_ENTER      a writer enters during a write-out
+ *   -DBREAK_PINNED     a pinned page is evicted
+ *   -DBREAK_UNSAVED    a dirty page is evicted
+ *   -DBREAK_WRITER     a writer does not change the version
+ *   -DBREAK_EARLY      the version changes before a writer has entered, not after
+ *   -DBREAK_LEFT       a page that leaves, and one that comes, do not change the version
+ *   -DBREAK_LOG        the log is not asked
+ *   -DBREAK_POSITION   positions are reset after the page has become clean
+ *   -DBREAK_WAKE       who ends a write-out forgets those who wait
+ */
+#define ABSENT 0
+#define LOADING 1
+#define MAPPED 2
+#define FOREIGN 99
+
+#ifndef ROUNDS
+#define ROUNDS 2
+#endif
+
+/* the word */
+byte state = ABSENT, pins = 0, writers = 0;
+bool dirty = false, writeback = false, waiters = false;
+
+byte wakes = 0;              /* futex: who sleeps has seen another number */
+bool lock = false;           /* the space's */
+byte version = 0;
+byte half[2], store[2];      /* contents: the number of the change */
+byte latest = 0;             /* the change made last */
+byte last = 0, durable = 0;  /* the page's position, the log's end on disk */
+
+/* Sleep while c; c is looked at by the kernel again, with waiters set. */
+inline page_wait(c)
+{
+	if
+	:: atomic { (c) -> waiters = true }
+	:: atomic { !(c) -> skip }
+	fi;
+	if
+	:: atomic { (c) && waiters -> seen = wakes };
+		wakes != seen
+	:: atomic { !((c) && waiters) -> skip }
+	fi
+}
+
+inline wake()
+{
+	if
+	:: woken -> wakes++
+	:: else
+	fi
+}
+
+/* The page is LOADING and ours. */
+inline load(w)
+{
+	atomic { !lock -> lock = true };
+#ifndef BREAK_LEFT
+	version++;
+#endif
+	lock = false;
+	half[0] = store[0];
+	half[1] = store[1];
+	assert(half[0] == latest && half[1] == latest);
+	atomic {
+		state = MAPPED; pins = 1; writers = w; dirty = false;
+		woken = waiters; waiters = false
+	};
+	wake()
+}
+
+#ifdef BREAK_ENTER
+#define MAY_ENTER(w) (state == MAPPED)
+#else
+#define MAY_ENTER(w) (state == MAPPED && !(w && writeback))
+#endif
+
+inline get(w)
+{
+	in = false;
+	do
+	:: in -> break
+	:: else ->
+		if
+		:: atomic { MAY_ENTER(w) -> pins++; writers = writers + w; in = true }
+		:: atomic { state == ABSENT -> state = LOADING; in = true; mine = true }
+		:: atomic { !MAY_ENTER(w) && state != ABSENT -> skip };
+			page_wait(!MAY_ENTER(w) && state != ABSENT)
+		fi
+	od;
+	if
+	:: mine -> load(w); mine = false
+	:: else
+	fi
+}
+
+active proctype writer()
+{
+	byte i = 0, seen;
+	bool in, mine = false, woken;
+
+	do
+	:: i == ROUNDS -> break
+	:: else ->
+		i++;
+#ifdef BREAK_EARLY
+		version++;
+#endif
+		get(1);
+#if !defined(BREAK_WRITER) && !defined(BREAK_EARLY)
+		version++;
+#endif
+		assert(half[0] == latest && half[1] == latest);
+		half[0] = i;
+		half[1] = i;
+		latest = i;
+		last = i;
+		atomic {
+			assert(state == MAPPED && pins > 0 && writers > 0);
+			pins--; writers--; dirty = true;
+			woken = waiters && !writers && !writeback;
+			waiters = waiters && !woken
+		};
+		wake()
+	od
+}
+
+#if PINNERS
+active [PINNERS] proctype pinner()
+{
+	byte seen, a;
+	bool in, mine = false, woken;
+
+	get(0);
+	a = half[0];
+	assert(state == MAPPED && pins > 0);
+	assert(a != FOREIGN);
+	atomic { pins--; woken = waiters && !writers && !writeback; waiters = waiters && !woken };
+	wake()
+}
+#endif
+
+/* Writes the page if it is dirty, as a flush does: waits for writers, and for others that write it. */
+#if FLUSHERS
+active [FLUSHERS] proctype flusher()
+{
+	byte i = 0, seen;
+	bool woken, claimed;
+
+	do
+	:: i == ROUNDS -> break
+	:: else ->
+		i++;
+		claimed = false;
+		do
+		:: claimed -> break
+		:: else ->
+			if
+#ifdef BREAK_CLAIM
+			:: atomic { state == MAPPED && dirty && !writeback -> writeback = true; claimed = true }
+			:: atomic { state == MAPPED && dirty && writeback -> skip };
+				page_wait(state == MAPPED && dirty && writeback)
+#else
+			:: atomic { state == MAPPED && dirty && !writeback && !writers -> writeback = true; claimed = true }
+			:: atomic { state == MAPPED && dirty && (writeback || writers) -> skip };
+				page_wait(state == MAPPED && dirty && (writeback || writers))
+#endif
+			:: atomic { !(state == MAPPED && dirty) -> skip };
+				break
+			fi
+		od;
+		if
+		:: claimed ->
+			assert(last > 0);
+#ifndef BREAK_LOG
+			if
+			:: last > durable -> durable = last
+			:: else
+			fi;
+#endif
+			assert(writers == 0 && half[0] <= durable);
+			store[0] = half[0];
+			store[1] = half[1];
+			assert(writers == 0 && store[0] == store[1]);
+			assert(state == MAPPED);
+#ifndef BREAK_POSITION
+			last = 0;
+#endif
+			atomic {
+				writeback = false; dirty = false;
+#ifndef BREAK_WAKE
+				woken = waiters;
+#endif
+				waiters = false
+			};
+#ifdef BREAK_POSITION
+			last = 0;
+#endif
+			wake()
+		:: else
+		fi
+	od
+}
+#endif
+
+#if EVICTORS
+#ifdef BREAK_PINNED
+#define MAY_GO (state == MAPPED && !writeback && !dirty)
+#else
+#ifdef BREAK_UNSAVED
+#define MAY_GO (state == MAPPED && !pins && !writeback)
+#else
+#define MAY_GO (state == MAPPED && !pins && !writeback && !dirty)
+#endif
+#endif
+active [EVICTORS] proctype evictor()
+{
+	byte i = 0;
+	bool gone, woken;
+
+	do
+	:: i == ROUNDS -> break
+	:: else ->
+		i++;
+		gone = false;
+		woken = false;
+		atomic { !lock -> lock = true };
+		if
+		:: atomic { MAY_GO -> state = ABSENT; gone = true; woken = waiters; waiters = false }
+		:: atomic { !MAY_GO -> skip }
+		fi;
+		if
+		:: gone ->
+#ifndef BREAK_LEFT
+			version++;
+#endif
+			half[0] = FOREIGN;     /* another page has the slot */
+			half[1] = FOREIGN;
+			wake()
+		:: else
+		fi;
+		lock = false
+	od
+}
+#endif
+
+#if OPTIMISTS
+active [OPTIMISTS] proctype optimist()
+{
+	byte i = 0, v, a, b;
+
+	do
+	:: i == ROUNDS -> break
+	:: else ->
+		i++;
+		if
+		:: atomic { state == MAPPED && !writers -> skip };
+			v = version;
+			if
+			:: atomic { state == MAPPED && !writers -> skip };
+				a = half[0];
+				b = half[1];
+				if
+				:: v == version -> assert(a == b && a != FOREIGN)
+				:: else
+				fi
+			:: else
+			fi
+		:: else
+		fi
+	od
+}
+#endif
