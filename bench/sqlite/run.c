@@ -40,7 +40,8 @@ static double now(clockid_t clock)
 
 static int page_cache(const struct job *job)
 {
-	struct hmm_space_options o = { .size = sizeof(o), .policy = job->policy };
+	/* threads of the library would have nothing to do, and the C library is faster in a process with one thread */
+	struct hmm_space_options o = { .size = sizeof(o), .policy = job->policy, .flags = HMM_SPACE_NO_RECLAIMER };
 	struct hmm_space *space;
 	int r;
 

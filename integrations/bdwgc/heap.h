@@ -120,10 +120,7 @@ struct hmm__counters {
 
 extern struct hmm__counters hmm__counters;
 
-/* While hurd-mm starts, its calls pass through the wrappers unchanged. */
-extern _Atomic bool hmm__is_starting;
-
-/* wrap_memory.c, wrap_signals.c: find the functions they stand for. */
+/* wrap_memory.c: does libgc's mmap() come here? */
 bool hmm__wrap_reaches_us(void);
 
 #endif

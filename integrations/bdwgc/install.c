@@ -11,7 +11,6 @@
 #define FLAGS (HMM_BDWGC_NO_DISCARD | HMM_BDWGC_NO_PHASES | HMM_BDWGC_NO_SIZING | HMM_BDWGC_THREAD_DELIVERY)
 
 struct hmm__counters hmm__counters;
-_Atomic bool hmm__is_starting;
 
 /* The program's own notifier, if it has one. */
 static _Atomic(GC_on_collection_event_proc) program_event;
@@ -64,9 +63,7 @@ int hmm_bdwgc_install(struct hmm_space *space, const struct hmm_bdwgc_options *o
 		return -ENOTSUP;
 	if (hmm__libgc.get_heap_size())
 		return -EBUSY;
-	atomic_store(&hmm__is_starting, true);
 	r = hmm__heap_make(space, &options);
-	atomic_store(&hmm__is_starting, false);
 	if (r)
 		return r;
 	unsetenv("GC_ENABLE_INCREMENTAL"); /* wrap_memory.c */

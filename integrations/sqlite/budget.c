@@ -3,7 +3,7 @@
  * budget.c - when has a cache enough changed pages?
  *
  * SQLite asks for a page in two steps: "if it is easy", and if it is not, it writes a changed page and then asks "at any
- * price".  Easy is what leaves something unpinned: nine tenths of the budget may be pinned, as in SQLite's own cache, and
+ * price".  Easy is what leaves something unpinned: 17 twentieths of the budget may be pinned (in SQLite's own cache: 18), and
  * of several caches none may pin more than half of the budget and its share of the rest.
  */
 #include "pcache.h"
@@ -18,12 +18,12 @@ void hmm__sqlite_look(void)
 
 void hmm__sqlite_publish(struct pcache *c)
 {
-	int64_t change = (int64_t)pinned_of(c) - (int64_t)c->published;
+	int64_t change = (int64_t)c->held - (int64_t)c->published;
 
 	if (!change)
 		return;
 	atomic_fetch_add_explicit(&hmm__sqlite.pinned_bytes, change * (int64_t)c->frame_bytes, memory_order_relaxed);
-	c->published = pinned_of(c);
+	c->published = c->held;
 }
 
 #define LOOK_EVERY 256u /* pages that caches get while SQLite has changed others */
@@ -38,6 +38,8 @@ bool hmm__sqlite_crowded(struct pcache *c)
 	hmm__sqlite_publish(c);
 	budget = atomic_load_explicit(&hmm__sqlite.budget, memory_order_relaxed);
 	all = atomic_load_explicit(&hmm__sqlite.pinned_bytes, memory_order_relaxed);
-	own = pinned_of(c) * c->frame_bytes;
-	return all >= (int64_t)(budget / 10 * 9) || own >= budget / 2 + budget / 10 * 4 / (n ? n : 1);
+	own = c->held * c->frame_bytes;
+	if (UNLIKELY(c->allotted * c->frame_bytes > budget / 8)) /* it has shrunk */
+		hmm__places_give_up(c);
+	return all >= (int64_t)(budget / 20 * 17) || own >= budget / 2 + budget / 20 * 7 / (n ? n : 1);
 }

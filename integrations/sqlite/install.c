@@ -50,6 +50,7 @@ int hmm_sqlite_install(struct hmm_space *space)
 	if (sqlite3_config(SQLITE_CONFIG_GETPCACHE2, &hmm__sqlite.before) != SQLITE_OK)
 		return -EBUSY;
 	hmm__sqlite.space = space;
+	hmm__sqlite_look();
 	if (sqlite3_config(SQLITE_CONFIG_PCACHE2, &hmm__sqlite_methods) != SQLITE_OK) {
 		hmm__sqlite.space = NULL;
 		return -EBUSY;

@@ -47,7 +47,8 @@ static sqlite3_pcache *x_create(int page_size, int extra, int purgeable)
 	c->extra = (unsigned)extra;
 	c->paged = purgeable != 0;
 	c->generation = atomic_load(&hmm__sqlite.generation);
-	hmm__held_init(c);
+	hmm__hash_init(c);
+	hmm__places_init(c);
 	pthread_mutex_lock(&hmm__sqlite.lock);
 	c->next = hmm__sqlite.caches;
 	if (c->next)
@@ -62,7 +63,9 @@ static void x_destroy(sqlite3_pcache *pc)
 {
 	struct pcache *c = of(pc);
 
-	hmm__held_fini(c, orphaned(c));
+	hmm__hash_fini(c, orphaned(c));
+	hmm__places_fini(c);
+	c->held = 0;
 	hmm__sqlite_publish(c);
 	hmm__sqlite_end(c);
 	pthread_mutex_lock(&hmm__sqlite.lock);
@@ -116,7 +119,7 @@ static struct page *make_paged(struct pcache *c, unsigned key, bool easy)
 	r = hmm_cache_get(c->cache, key, HMM_CACHE_CREATE | (easy ? HMM_CACHE_NOWAIT : 0), &data);
 	if (r >= 0) {
 		p = page_init(c, data, key, false);
-		held_add(c, p);
+		hmm__places_settle(c, place_of(c, key), p);
 		c->npages++;
 		c->made++;
 		c->highest = key > c->highest ? key : c->highest;
@@ -144,59 +147,107 @@ __attribute__((noinline)) static sqlite3_pcache_page *make_page(struct pcache *c
 	return p ? &p->base : NULL;
 }
 
-static sqlite3_pcache_page *x_fetch(sqlite3_pcache *pc, unsigned key, int create)
+/* Not in its place.  It may be in the hash table, or nobody has it pinned. */
+__attribute__((noinline)) static sqlite3_pcache_page *look(struct pcache *c, struct place *at, unsigned key, int create)
 {
-	struct pcache *c = of(pc);
-	struct page *p = held_find(c, key);
+	struct page *p = c->hashed ? hash_find(c, key) : NULL;
 	void *data;
 
 	if (p)
 		return &p->base;
 	if (LIKELY(c->cache) && LIKELY(hmm_cache_get(c->cache, key, HMM_CACHE_READ, &data) == 0)) {
 		p = page_at(c, data);
-		held_add(c, p);
+		hmm__places_settle(c, at, p);
 		return &p->base;
 	}
 	return make_page(c, key, create);
+}
+
+static sqlite3_pcache_page *x_fetch(sqlite3_pcache *pc, unsigned key, int create)
+{
+	struct pcache *c = of(pc);
+	struct place *at = place_of(c, key);
+
+	if (UNLIKELY(at->key != key || !at->page))
+		return look(c, at, key, create);
+	c->held += !at->held;
+	at->used |= !at->held;
+	at->held = true;
+	return &at->page->base;
+}
+
+__attribute__((noinline)) static void let_go(struct pcache *c, struct place *at, struct page *p, int discard)
+{
+	if (p->plain) {
+		if (discard || c->paged) /* Q2 */
+			hmm__plain_drop(c, p);
+		return;
+	}
+	if (at->page == p)
+		at->page = NULL;
+	else
+		hash_remove(c, p);
+	c->held--;
+	c->npages -= discard && c->npages;
+	hmm_cache_put(c->cache, p->key, discard ? HMM_CACHE_DISCARD : 0, 0);
 }
 
 static void x_unpin(sqlite3_pcache *pc, sqlite3_pcache_page *page, int discard)
 {
 	struct pcache *c = of(pc);
 	struct page *p = (struct page *)page;
+	struct place *at = place_of(c, p->key);
 
-	if (UNLIKELY(p->plain)) {
-		if (discard || c->paged) /* Q2 */
-			hmm__plain_drop(c, p);
-		return;
+	if (LIKELY(at->page == p && c->allotted && !discard)) {
+		at->held = false;
+		c->held--;
+	} else {
+		let_go(c, at, p, discard);
 	}
-	held_remove(c, p);
-	c->npages -= discard && c->npages;
-	hmm_cache_put(c->cache, p->key, discard ? HMM_CACHE_DISCARD : 0, 0);
-	if (UNLIKELY(c->published > pinned_of(c) + PUBLISH_STEP))
+	if (UNLIKELY(c->published > c->held + PUBLISH_STEP))
 		hmm__sqlite_publish(c);
 }
 
-/* What has the new number is not pinned, and goes; only a cache that is not paged can have it among those it holds. */
+/* What is under this number goes; SQLite does not hold it, unless the cache is not paged. */
+static void drop_number(struct pcache *c, unsigned key)
+{
+	struct place *at = place_of(c, key);
+	struct page *p = c->hashed ? hash_find(c, key) : NULL;
+
+	if (p)
+		hmm__plain_drop(c, p);
+	if (!at->page || at->key != key)
+		return;
+	at->page = NULL;
+	hmm_cache_put(c->cache, key, HMM_CACHE_DISCARD, 0);
+}
+
 static void x_rekey(sqlite3_pcache *pc, sqlite3_pcache_page *page, unsigned from, unsigned to)
 {
 	struct pcache *c = of(pc);
-	struct page *p = (struct page *)page, *old;
+	struct page *p = (struct page *)page;
+	struct place *at = place_of(c, from);
 
-	if (from == to)
+	if (from == to || orphaned(c))
 		return;
-	old = held_find(c, to);
-	if (old)
-		hmm__plain_drop(c, old);
-	held_remove(c, p);
+	drop_number(c, to);
+	if (at->page == p)
+		at->page = NULL;
+	else
+		hash_remove(c, p);
 	/* only pins can stand in its way, and there are none; a page under a wrong number would damage the database */
-	if (!p->plain && hmm_cache_rekey(c->cache, from, to) && !orphaned(c))
+	if (!p->plain && hmm_cache_rekey(c->cache, from, to))
 		abort();
 	if (p->plain && c->cache && to <= c->highest && hmm_cache_discard(c->cache, to, 1))
 		abort();
 	p->key = to;
-	held_add(c, p);
 	c->highest = to > c->highest ? to : c->highest;
+	if (p->plain) {
+		hash_add(c, p);
+	} else {
+		c->held--;
+		hmm__places_settle(c, place_of(c, to), p);
+	}
 }
 
 /* Pins of what is dropped are gone. */
@@ -206,7 +257,8 @@ static void x_truncate(sqlite3_pcache *pc, unsigned limit)
 
 	if (orphaned(c))
 		return;
-	hmm__held_truncate(c, limit);
+	hmm__hash_truncate(c, limit);
+	hmm__places_truncate(c, limit);
 	hmm__sqlite_publish(c);
 	if (!c->cache || limit > c->highest)
 		return;
@@ -218,8 +270,9 @@ static void x_shrink(sqlite3_pcache *pc)
 {
 	struct pcache *c = of(pc);
 
-	if (!c->cache)
+	if (!c->cache || orphaned(c))
 		return;
+	hmm__places_release(c);
 	(void)!hmm_cache_shrink(c->cache, UINT64_MAX);
 	c->made = c->npages;
 }

@@ -11,8 +11,11 @@
  * Q2  A page is in one place: a page slot of the budget, or ordinary memory (plain).  Plain are all pages of a cache that
  *     SQLite never unpins (an in-memory database: in the budget they would be pinned for ever), and a page that is wanted
  *     at any price while the budget is all pinned; that one goes when it is unpinned.
- * Q3  SQLite may fetch a page many times and unpins it once.  So a page that it holds is in a table of the cache's own and
- *     is found there; any other hit is one hmm_cache_get(), and the unpin one hmm_cache_put().
+ * Q3  SQLite may fetch a page many times and unpins it once.  So a page that it holds is found in the cache's own tables: a
+ *     direct-mapped one, and for those that find their place taken, or are plain, a hash table.
+ * Q6  What is unpinned stays pinned in the space as long as nothing else wants its place in the direct-mapped table: SQLite
+ *     fetches the same pages again and again, and then a hit is a look into that table.  Places for that are allotted to
+ *     caches, a sixteenth of the budget for all together, so that idle connections don't hold more.
  * Q4  The group's sum of pinned pages lags behind each cache's count by at most PUBLISH_STEP pages.
  * Q5  After a fork the parent's caches can only be ended; new ones can be made.
  */
@@ -39,15 +42,29 @@ struct page {
 };
 
 #define FIRST_BUCKETS 32u
+#define FIRST_PLACES 32u
+#define PLACES_MAX 2048u
+
+/* Where a page of the budget is found at once. */
+struct place {
+	struct page *page; /* NULL: none */
+	unsigned key;
+	bool held;         /* by SQLite; else only pinned (Q6) */
+	bool used;         /* found here since it came */
+};
 
 struct pcache {
 	struct hmm_cache *cache; /* NULL: none needed yet, or never (not paged).  Changed under group.lock */
 	size_t page_size;        /* bytes */
-	struct page **buckets;   /* pages that SQLite holds (Q3) */
+	struct place *places;    /* Q3, Q6 */
+	unsigned place_mask;     /* number of places, a power of two, less one */
+	unsigned allotted;       /* of them: pages may stay pinned in so many; all, or none */
+	unsigned held;           /* pages of the budget that SQLite holds */
+	unsigned published;      /* of those: that the group knows of */
+	struct page **buckets;   /* pages that are not in a place */
 	unsigned mask;           /* number of buckets, a power of two, less one */
-	unsigned held;           /* pages there */
+	unsigned hashed;         /* pages there */
 	unsigned plain;          /* of those: in ordinary memory */
-	unsigned published;      /* of the others: those the group knows */
 
 	unsigned extra;          /* bytes that SQLite wants with each page */
 	bool paged;              /* purgeable */
@@ -58,6 +75,7 @@ struct pcache {
 	uint64_t frame_bytes;
 	struct pcache *next, *prev; /* group.lock: of the group */
 	struct page *first_buckets[FIRST_BUCKETS];
+	struct place first_places[FIRST_PLACES];
 };
 
 struct spare; /* spare.c */
@@ -73,6 +91,7 @@ struct group {
 	unsigned nspares;                 /* lock */
 	struct hmm_sqlite_stats ended;    /* lock: of caches that are gone */
 	_Atomic unsigned generation;      /* forks */
+	_Atomic int64_t allotted_bytes;   /* Q6 */
 	_Atomic unsigned npaged;          /* caches with pages in the budget */
 	_Atomic uint64_t budget;          /* bytes, as last seen */
 	_Atomic unsigned creates;         /* for looking at it now and then */
@@ -108,20 +127,15 @@ void hmm__sqlite_look(void);                   /* how large the budget is now */
 void hmm__sqlite_publish(struct pcache *c);    /* Q4 */
 bool hmm__sqlite_crowded(struct pcache *c);    /* so much is pinned that changed pages should be written first */
 
-/* held.c */
-void hmm__held_init(struct pcache *c);
-void hmm__held_grow(struct pcache *c);
-void hmm__held_truncate(struct pcache *c, unsigned limit); /* pages from limit on; plain ones go */
-void hmm__held_fini(struct pcache *c, bool forked);
+/* hash.c */
+void hmm__hash_init(struct pcache *c);
+void hmm__hash_grow(struct pcache *c);
+void hmm__hash_truncate(struct pcache *c, unsigned limit); /* pages from limit on; plain ones are freed */
+void hmm__hash_fini(struct pcache *c, bool forked);
 struct page *hmm__plain_make(struct pcache *c, unsigned key); /* not there yet.  NULL: no memory */
 void hmm__plain_drop(struct pcache *c, struct page *p);
 
-static inline unsigned pinned_of(const struct pcache *c)
-{
-	return c->held - c->plain;
-}
-
-static inline struct page *held_find(const struct pcache *c, unsigned key)
+static inline struct page *hash_find(const struct pcache *c, unsigned key)
 {
 	struct page *p = c->buckets[key & c->mask];
 
@@ -130,26 +144,40 @@ static inline struct page *held_find(const struct pcache *c, unsigned key)
 	return p;
 }
 
-static inline void held_add(struct pcache *c, struct page *p)
+static inline void hash_add(struct pcache *c, struct page *p)
 {
 	struct page **b;
 
-	if (UNLIKELY(c->held > c->mask))
-		hmm__held_grow(c);
+	if (UNLIKELY(c->hashed > c->mask))
+		hmm__hash_grow(c);
 	b = &c->buckets[p->key & c->mask];
 	p->next = *b;
 	*b = p;
-	c->held++;
+	c->hashed++;
 }
 
-static inline void held_remove(struct pcache *c, struct page *p)
+static inline void hash_remove(struct pcache *c, struct page *p)
 {
 	struct page **b = &c->buckets[p->key & c->mask];
 
 	while (*b != p)
 		b = &(*b)->next;
 	*b = p->next;
-	c->held--;
+	c->hashed--;
+}
+
+/* places.c */
+void hmm__places_init(struct pcache *c);
+void hmm__places_allot(struct pcache *c);   /* the cache is of the space now */
+void hmm__places_release(struct pcache *c); /* pins that SQLite does not need are put */
+void hmm__places_give_up(struct pcache *c); /* ... and none stay from now on */
+void hmm__places_truncate(struct pcache *c, unsigned limit);
+void hmm__places_fini(struct pcache *c);
+void hmm__places_settle(struct pcache *c, struct place *at, struct page *p); /* SQLite holds it from now on */
+
+static inline struct place *place_of(const struct pcache *c, unsigned key)
+{
+	return &c->places[key & c->place_mask];
 }
 
 /* spare.c: the cache of the space, for the first page; and its end */

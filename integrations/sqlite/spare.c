@@ -114,6 +114,7 @@ int hmm__sqlite_begin(struct pcache *c)
 	if (r)
 		return r;
 	atomic_fetch_add_explicit(&hmm__sqlite.npaged, 1, memory_order_relaxed);
+	hmm__places_allot(c);
 	return 0;
 }
 

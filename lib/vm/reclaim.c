@@ -18,7 +18,8 @@
 
 #define PATIENCE 24000             /* fruitless waits of WAIT_NS before a fault gives up, while others are at work */
 #define PATIENCE_ALONE 40        /* ... and while nobody is */
-#define ERRORS_MAX 8
+#define ERRORS_MAX 8             /* passes that failed because of a store, while nobody else is at work */
+#define ERRORS_BUSY 80           /* ... and while others are, who may be held up with good victims */
 #define TURNS_MAX 200000u        /* ... and fruitless tries in all, for waits that end early */
 #define WAIT_NS UINT64_C(5000000)
 
@@ -303,24 +304,26 @@ static int give_up(struct hmm_space *space, int error)
 int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 {
 	unsigned errors = 0, lonely = 0, waits = 0;
+	int refused = 0;
 	bool alone;
 
 	for (unsigned turns = 0; waits < PATIENCE && lonely < PATIENCE_ALONE && turns < TURNS_MAX; turns++) {
 		uint32_t seq = atomic_load(&space->frame_seq);
-		int64_t r = (int64_t)hmm__cache_compact(space, n);
+		int64_t r;
 
-		if (r > 0)
+		if (hmm__cache_compact(space, n))
 			return 0;
 		r = hmm__reclaim(space, HMM__MAX(n, (uint64_t)space->batch / 2));
-
 		if (r > 0)
 			return 0;
-		/* Stores that refuse what several passes came up with will not help us now. */
-		if (r < 0 && ++errors == ERRORS_MAX)
-			return give_up(space, (int)r);
+		refused = r < 0 ? (int)r : refused;
+		errors += r < 0;
 		hmm__bounce_flush(space);
 		if (enough(space, n, &alone))
 			return 0;
+		/* Stores that refuse what several passes came up with will not help us now, nor will others. */
+		if (errors >= ERRORS_MAX && (alone || errors >= ERRORS_BUSY))
+			return give_up(space, refused);
 		HMM__COUNT(space, frame_waits, 1);
 		atomic_fetch_add(&space->frame_waiters, 1);
 		if (hmm__futex_wait(&space->frame_seq, seq, WAIT_NS) == -ETIMEDOUT) {

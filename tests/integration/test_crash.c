@@ -22,13 +22,13 @@
 
 /* So many for each policy. */
 #if TEST_TSAN || defined(TEST_SLOW) || defined(__SANITIZE_ADDRESS__)
-#define KILLS 60
-#define CUTS 60
+#define KILLS 40
+#define CUTS 30
 #else
 #define KILLS 500
 #define CUTS 250
 #endif
-#define CUTS_A_RUN 25
+#define CUTS_A_RUN 15
 #define FIRST_OPS 8000u /* until the tree is larger than the budget */
 #define MOST_OPS 1500u
 #define FAILED 3 /* exit status of a child that found something wrong */
@@ -92,27 +92,34 @@ static void child(struct files *files, const char *policy, bool watched, uint64_
 }
 
 /*
- * Some die by a clock, some in the middle of writing, some while they recover; one that is spared comes to its end.  Returns
- * what became of it, for statistics.
+ * Some die by a clock, some in the middle of writing, some soon, one in eight while it recovers, which takes more than six
+ * steps of writing; one that is spared comes to its end.  Returns what became of it, for statistics.
  */
-static int kill_one(struct files *files, const char *policy, uint64_t *random, bool spare)
+enum how { SPARED, CLOCK_FILE, CLOCK_WATCHED, WRITING, SOON, RECOVERING };
+
+static enum how draw_how(uint64_t *random, unsigned n)
 {
-	uint64_t how = spare ? 0 : load_random(random) % 4, seed = load_random(random);
+	return n % 8 == 7 ? RECOVERING : CLOCK_FILE + (enum how)(load_random(random) % 4);
+}
+
+static int kill_one(struct files *files, const char *policy, uint64_t *random, enum how how)
+{
+	static const uint64_t steps[] = { [WRITING] = 2000, [SOON] = 60, [RECOVERING] = 6 };
+	uint64_t seed = load_random(random);
 	struct timespec wait = { 0, (long)(load_random(random) % 12000000) };
 	int ready[2], status, came;
 	char byte;
 	pid_t pid;
 
-	atomic_store(&files->until_kill, how < 2 ? 0 : how == 2 ? 1 + (int64_t)(load_random(random) % 2000) :
-	                                                          1 + (int64_t)(load_random(random) % 60));
+	atomic_store(&files->until_kill, how < WRITING ? 0 : 1 + (int64_t)(load_random(random) % steps[how]));
 	ck_assert_int_eq(pipe(ready), 0);
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0)
-		child(files, policy, how > 0, seed, ready[1]);
+		child(files, policy, how != CLOCK_FILE, seed, ready[1]);
 	close(ready[1]);
 	came = (int)read(ready[0], &byte, 1);
-	if (how < 2 && came == 1 && !spare) {
+	if ((how == CLOCK_FILE || how == CLOCK_WATCHED) && came == 1) {
 		nanosleep(&wait, NULL);
 		kill(pid, SIGKILL);
 	}
@@ -147,15 +154,15 @@ START_TEST(killed_tree_recovers_all_that_was_committed)
 {
 	struct files *files = shared_memory(sizeof(*files));
 	uint64_t random = files->ledger.seed = test_seed();
-	unsigned ends[3] = { 0 };
+	unsigned ends[3] = { 0 }, n = 0;
 
 	files->ledger.turns[0].generation = 1;
 	files->fd = temporary_file();
 	files->log_fd = temporary_file();
 	ck_assert_int_eq(ftruncate(files->fd, DATA_PAGES * (off_t)PAGE_SIZE), 0);
 	while (ends[1] + ends[2] < KILLS)
-		ends[kill_one(files, policies[_i], &random, false)]++;
-	ck_assert_int_eq(kill_one(files, policies[_i], &random, true), 0);
+		ends[kill_one(files, policies[_i], &random, draw_how(&random, n++))]++;
+	ck_assert_int_eq(kill_one(files, policies[_i], &random, SPARED), 0);
 	printf("# killed %u times at work, %u in recovery, %u came to an end; %" PRIu64 " operations, %" PRIu64
 	       " pages written\n", ends[1], ends[2], ends[0], atomic_load(&files->ledger.begun),
 	       atomic_load(&files->ledger.page_writes));
@@ -220,7 +227,7 @@ static void cut_and_recover(struct cuts *cuts, const struct disk *disk, const st
 	cuts->torn += torn_pages(left);
 	use_disk(left, cuts->policy, &cuts->random, 0);
 	cuts->done++;
-	if (again && load_random(&cuts->random) % 4 == 0) {
+	if (again && cuts->done % 4 == 0) {
 		cut_and_recover(cuts, left, ledger, false);
 		cuts->twice++;
 	}

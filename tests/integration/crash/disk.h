@@ -15,7 +15,7 @@
 
 #include "tests/integration/crash/load.h"
 
-#define DISK_PAGES 1024u
+#define DISK_PAGES 512u
 #define DISK_LOG (64u << 20) /* bytes, of which hardly any are touched */
 #define SECTOR 512u
 

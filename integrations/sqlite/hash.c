@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * held.c - the pages that SQLite holds, by number; and those in ordinary memory
+ * hash.c - pages by number: those in ordinary memory, and those that find their place taken
  *
  * All memory is SQLite's (sqlite3_malloc64), so its limits and its accounts hold for it.  A table that can't grow stays as
  * it is: chains get longer, nothing fails.
@@ -20,13 +20,13 @@ static void account(const struct pcache *c, int64_t n)
 	atomic_fetch_add_explicit(&hmm__sqlite.plain_bytes, n * (int64_t)plain_bytes(c), memory_order_relaxed);
 }
 
-void hmm__held_init(struct pcache *c)
+void hmm__hash_init(struct pcache *c)
 {
 	c->buckets = c->first_buckets;
 	c->mask = FIRST_BUCKETS - 1;
 }
 
-void hmm__held_grow(struct pcache *c)
+void hmm__hash_grow(struct pcache *c)
 {
 	unsigned n = (c->mask + 1) * 4;
 	struct page **buckets = sqlite3_malloc64(n * sizeof(buckets[0]));
@@ -67,7 +67,7 @@ struct page *hmm__plain_make(struct pcache *c, unsigned key)
 		return NULL;
 	p = page_init(c, data, key, true);
 	memset(p->base.pExtra, 0, c->extra);
-	held_add(c, p);
+	hash_add(c, p);
 	c->plain++;
 	account(c, 1);
 	return p;
@@ -75,13 +75,13 @@ struct page *hmm__plain_make(struct pcache *c, unsigned key)
 
 void hmm__plain_drop(struct pcache *c, struct page *p)
 {
-	held_remove(c, p);
+	hash_remove(c, p);
 	free_plain(c, p);
 }
 
-void hmm__held_truncate(struct pcache *c, unsigned limit)
+void hmm__hash_truncate(struct pcache *c, unsigned limit)
 {
-	for (unsigned i = 0; c->held && i <= c->mask; i++) {
+	for (unsigned i = 0; c->hashed && i <= c->mask; i++) {
 		struct page **link = &c->buckets[i];
 
 		while (*link) {
@@ -92,19 +92,21 @@ void hmm__held_truncate(struct pcache *c, unsigned limit)
 				continue;
 			}
 			*link = p->next;
-			c->held--;
+			c->hashed--;
 			if (p->plain)
 				free_plain(c, p);
+			else
+				c->held--;
 		}
 	}
 }
 
 /* The parent's pages of the budget are not there in a forked child: the table is forgotten, not looked at. */
-void hmm__held_fini(struct pcache *c, bool forked)
+void hmm__hash_fini(struct pcache *c, bool forked)
 {
 	if (!forked)
-		hmm__held_truncate(c, 0);
+		hmm__hash_truncate(c, 0);
 	if (c->buckets != c->first_buckets)
 		sqlite3_free(c->buckets);
-	hmm__held_init(c);
+	hmm__hash_init(c);
 }
