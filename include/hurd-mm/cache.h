@@ -83,6 +83,8 @@ enum hmm_cache_mode {
 	                                anything).  With a store, needs HMM_CACHE_WRITE */
 	HMM_CACHE_NOWAIT = 1 << 2,   /* no I/O and no waiting: -EAGAIN instead.  With CREATE: evicts clean pages at most */
 	HMM_CACHE_RESIDENT = 1 << 3, /* only if it is resident: -ENOENT instead */
+	HMM_CACHE_LOOK = 1 << 6,     /* its first bytes are looked at next: a hit begins to fetch them.  Faster so, and slower
+	                                where they are not */
 
 	/* for hmm_cache_put() */
 	HMM_CACHE_DIRTY = 1 << 4,    /* contents were changed; needs HMM_CACHE_WRITE unless the cache is volatile */

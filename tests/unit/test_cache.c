@@ -258,7 +258,7 @@ START_TEST(modes_say_what_they_do)
 	ck_assert_int_eq(hmm_cache_get(f.cache, 1, HMM_CACHE_CREATE | HMM_CACHE_WRITE | HMM_CACHE_RESIDENT, &data),
 	                 -EINVAL);
 	ck_assert_int_eq(hmm_cache_get(f.cache, 1, HMM_CACHE_DIRTY, &data), -EINVAL);
-	ck_assert_int_eq(hmm_cache_get(f.cache, 1, 0x40, &data), -EINVAL);
+	ck_assert_int_eq(hmm_cache_get(f.cache, 1, 0x80, &data), -EINVAL);
 	ck_assert_int_eq(hmm_cache_get(f.cache, UINT64_C(1) << 32, HMM_CACHE_READ, &data), -ERANGE);
 	ck_assert_uint_eq(stats_of(f.cache).resident, 0);
 
