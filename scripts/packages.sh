@@ -8,7 +8,7 @@
 
 # What building the library, its examples and its tests takes.
 # shellcheck disable=SC2034
-hmm_build_packages="gcc libc6-dev meson ninja-build pkg-config uthash-dev libunwind-dev libxxhash-dev libcjson-dev libzstd-dev zlib1g-dev libgc-dev check"
+hmm_build_packages="gcc libc6-dev meson ninja-build pkg-config uthash-dev libunwind-dev libxxhash-dev libcjson-dev libzstd-dev zlib1g-dev libgc-dev libsqlite3-dev check"
 
 hmm_missing_packages() {
 	local package
