@@ -61,6 +61,16 @@ static __attribute__((noinline)) void backtrace(void **places)
 #endif
 }
 
+#ifdef HMM_HAVE_LIBUNWIND
+/* libunwind makes its tables at the first use, and two threads at once would race for them. */
+__attribute__((constructor)) static void prepare(void)
+{
+	void *places[PLACES];
+
+	backtrace(places);
+}
+#endif
+
 static struct hmm__pins *pins_of(struct hmm_cache *cache)
 {
 	struct hmm__pins *pins = __atomic_load_n(&cache->pins, __ATOMIC_ACQUIRE), *none = NULL;
