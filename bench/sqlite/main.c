@@ -244,7 +244,7 @@ static void run_all(struct bench *b)
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		char name[32];
 
-		if (o->quick && parts[i] != 10 && parts[i] != 20)
+		if (o->quick && parts[i] != 10 && parts[i] != 40)
 			continue;
 		snprintf(name, sizeof(name), "mixed %u%%", parts[i]);
 		job.memory = b->bytes * parts[i] / 100 & ~UINT64_C(4095);

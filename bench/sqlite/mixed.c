@@ -206,14 +206,14 @@ static void read_one(struct mix *m, unsigned dice)
 {
 	struct work *w = m->w;
 
-	if (dice < 700)
+	if (dice < 750)
 		step(m, BY_ID, zipf(m), 0);
-	else if (dice < 850)
-		look_up_path(m);
 	else if (dice < 930)
+		look_up_path(m);
+	else if (dice < 960)
 		step(m, PACKAGE, 1 + (int64_t)work_random(w, (uint64_t)m->packages), 0);
 	else if (dice < 998)
-		step(m, RANGE, 1 + (int64_t)work_random(w, m->n), 10 + (int64_t)work_random(w, 500));
+		step(m, RANGE, 1 + (int64_t)work_random(w, m->n), 10 + (int64_t)work_random(w, 200));
 	else
 		step(m, dice == 998 ? SCAN : SUMS, 5 + (int64_t)work_random(w, 20), 0);
 }

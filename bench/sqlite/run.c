@@ -38,17 +38,16 @@ static double now(clockid_t clock)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int page_cache(const struct job *job)
+static int page_cache(const struct job *job, struct hmm_space **ret_space)
 {
 	/* threads of the library would have nothing to do, and the C library is faster in a process with one thread */
 	struct hmm_space_options o = { .size = sizeof(o), .policy = job->policy, .flags = HMM_SPACE_NO_RECLAIMER };
-	struct hmm_space *space;
 	int r;
 
 	if (!job->policy)
 		return 0;
-	r = hmm_space_create(job->memory / hmm_page_size(), &o, &space);
-	return r ? r : hmm_sqlite_install(space);
+	r = hmm_space_create(job->memory / hmm_page_size(), &o, ret_space);
+	return r ? r : hmm_sqlite_install(*ret_space);
 }
 
 /* What is measured is the page cache: no waiting for a disk. */
@@ -146,8 +145,9 @@ static void run_alone(const struct job *job, struct result *r)
 static void run_here(const struct job *job, struct result *r)
 {
 	struct hmm_sqlite_stats s = { .size = sizeof(s) };
+	struct hmm_space *space = NULL;
 
-	r->error = page_cache(job);
+	r->error = page_cache(job, &space);
 	if (r->error)
 		return;
 	if (job->kind == READ)
@@ -158,6 +158,9 @@ static void run_here(const struct job *job, struct result *r)
 		r->refusals = s.refusals;
 		r->beyond = s.beyond;
 	}
+	if (sqlite3_shutdown() || (job->policy && hmm_sqlite_uninstall()))
+		r->error = r->error ? r->error : -EBUSY;
+	hmm_space_destroy(space);
 }
 
 int run_job(const struct job *job, struct result *ret_result)

@@ -67,6 +67,7 @@ static void x_destroy(sqlite3_pcache *pc)
 	hmm__places_fini(c);
 	c->held = 0;
 	hmm__sqlite_publish(c);
+	hmm__sqlite_count(c, 0);
 	hmm__sqlite_end(c);
 	pthread_mutex_lock(&hmm__sqlite.lock);
 	if (c->prev)
@@ -97,10 +98,25 @@ static int x_pagecount(sqlite3_pcache *pc)
 	struct hmm_cache_stats s = { .size = sizeof(s) };
 
 	if (c->cache && c->made > c->npages / 2 && hmm_cache_stats(c->cache, &s) == 0) {
-		c->npages = (unsigned)s.resident;
+		hmm__sqlite_count(c, (unsigned)s.resident);
 		c->made = 0;
 	}
 	return (int)(c->npages + c->plain);
+}
+
+/*
+ * A scan, as far as it can be seen from here: pages that were not there, one behind the other (others, that were, may lie
+ * between them).  The policy hears of it: `db` lets scans replace their own pages.
+ */
+#define SCAN_RUN 16u
+#define SCAN_GAP 8u
+#define SCAN_STREAM 1u
+
+static unsigned stream_of(struct pcache *c, unsigned key)
+{
+	c->run = key > c->last && key - c->last <= SCAN_GAP ? c->run + 1 : 0;
+	c->last = key;
+	return c->run >= SCAN_RUN ? HMM_CACHE_STREAM(SCAN_STREAM) : 0;
 }
 
 /* The page is in neither place.  easy: only if nothing else has to suffer for it. */
@@ -112,15 +128,16 @@ static struct page *make_paged(struct pcache *c, unsigned key, bool easy)
 
 	if (!c->cache && hmm__sqlite_begin(c))
 		return NULL;
+	hmm__sqlite_miss(c);
 	if (easy && hmm__sqlite_crowded(c)) {
 		atomic_fetch_add_explicit(&hmm__sqlite.refusals, 1, memory_order_relaxed);
 		return NULL;
 	}
-	r = hmm_cache_get(c->cache, key, HMM_CACHE_CREATE | (easy ? HMM_CACHE_NOWAIT : 0), &data);
+	r = hmm_cache_get(c->cache, key, HMM_CACHE_CREATE | (easy ? HMM_CACHE_NOWAIT : 0) | stream_of(c, key), &data);
 	if (r >= 0) {
 		p = page_init(c, data, key, false);
 		hmm__places_settle(c, place_of(c, key), p);
-		c->npages++;
+		hmm__sqlite_count(c, c->npages + 1);
 		c->made++;
 		c->highest = key > c->highest ? key : c->highest;
 	}
@@ -155,7 +172,7 @@ __attribute__((noinline)) static sqlite3_pcache_page *look(struct pcache *c, str
 
 	if (p)
 		return &p->base;
-	if (LIKELY(c->cache) && LIKELY(hmm_cache_get(c->cache, key, HMM_CACHE_READ, &data) == 0)) {
+	if (LIKELY(c->cache) && LIKELY(hmm_cache_get(c->cache, key, HMM_CACHE_RESIDENT, &data) == 0)) {
 		p = page_at(c, data);
 		hmm__places_settle(c, at, p);
 		return &p->base;
@@ -171,7 +188,6 @@ static sqlite3_pcache_page *x_fetch(sqlite3_pcache *pc, unsigned key, int create
 	if (UNLIKELY(at->key != key || !at->page))
 		return look(c, at, key, create);
 	c->held += !at->held;
-	at->used |= !at->held;
 	at->held = true;
 	return &at->page->base;
 }
@@ -188,8 +204,11 @@ __attribute__((noinline)) static void let_go(struct pcache *c, struct place *at,
 	else
 		hash_remove(c, p);
 	c->held--;
-	c->npages -= discard && c->npages;
+	if (discard && c->npages)
+		hmm__sqlite_count(c, c->npages - 1);
 	hmm_cache_put(c->cache, p->key, discard ? HMM_CACHE_DISCARD : 0, 0);
+	if (!c->keep && c->allotted && ++c->calm >= CALM)
+		c->keep = true;
 }
 
 static void x_unpin(sqlite3_pcache *pc, sqlite3_pcache_page *page, int discard)
@@ -198,7 +217,7 @@ static void x_unpin(sqlite3_pcache *pc, sqlite3_pcache_page *page, int discard)
 	struct page *p = (struct page *)page;
 	struct place *at = place_of(c, p->key);
 
-	if (LIKELY(at->page == p && c->allotted && !discard)) {
+	if (LIKELY(at->page == p && c->keep && !discard)) {
 		at->held = false;
 		c->held--;
 	} else {
@@ -263,6 +282,8 @@ static void x_truncate(sqlite3_pcache *pc, unsigned limit)
 	if (!c->cache || limit > c->highest)
 		return;
 	(void)!hmm_cache_truncate(c->cache, limit, HMM_CACHE_FORCE);
+	if (limit <= 1)
+		hmm__sqlite_count(c, 0);
 	c->made = c->npages;
 }
 
@@ -273,8 +294,8 @@ static void x_shrink(sqlite3_pcache *pc)
 	if (!c->cache || orphaned(c))
 		return;
 	hmm__places_release(c);
-	(void)!hmm_cache_shrink(c->cache, UINT64_MAX);
-	c->made = c->npages;
+	if (hmm_cache_shrink(c->cache, UINT64_MAX) >= 0)
+		hmm__sqlite_count(c, c->held);
 }
 
 const sqlite3_pcache_methods2 hmm__sqlite_methods = {

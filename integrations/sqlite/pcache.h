@@ -16,6 +16,8 @@
  * Q6  What is unpinned stays pinned in the space as long as nothing else wants its place in the direct-mapped table: SQLite
  *     fetches the same pages again and again, and then a hit is a look into that table.  Places for that are allotted to
  *     caches, a sixteenth of the budget for all together, so that idle connections don't hold more.
+ *     But the policy hears nothing of such hits.  So it is done only where hits are what counts: not from a miss on while
+ *     the space evicts pages, until CALM pages were unpinned without another one.
  * Q4  The group's sum of pinned pages lags behind each cache's count by at most PUBLISH_STEP pages.
  * Q5  After a fork the parent's caches can only be ended; new ones can be made.
  */
@@ -44,13 +46,13 @@ struct page {
 #define FIRST_BUCKETS 32u
 #define FIRST_PLACES 32u
 #define PLACES_MAX 2048u
+#define CALM 2000u
 
 /* Where a page of the budget is found at once. */
 struct place {
 	struct page *page; /* NULL: none */
 	unsigned key;
 	bool held;         /* by SQLite; else only pinned (Q6) */
-	bool used;         /* found here since it came */
 };
 
 struct pcache {
@@ -59,6 +61,8 @@ struct pcache {
 	struct place *places;    /* Q3, Q6 */
 	unsigned place_mask;     /* number of places, a power of two, less one */
 	unsigned allotted;       /* of them: pages may stay pinned in so many; all, or none */
+	bool keep;               /* and do, from now on (Q6) */
+	unsigned calm;           /* if not: pages unpinned since the last miss */
 	unsigned held;           /* pages of the budget that SQLite holds */
 	unsigned published;      /* of those: that the group knows of */
 	struct page **buckets;   /* pages that are not in a place */
@@ -70,7 +74,9 @@ struct pcache {
 	bool paged;              /* purgeable */
 	unsigned generation;     /* group.generation as this was made */
 	unsigned highest;        /* number of a page that was ever in the cache, also under an earlier owner */
-	unsigned npages;         /* in the budget, at most */
+	unsigned npages;         /* placed and not dropped: in the budget, at most */
+	unsigned last;           /* the page that was placed last */
+	unsigned run;            /* that many were placed in ascending order, about */
 	unsigned made;           /* pages placed since npages was exact */
 	uint64_t frame_bytes;
 	struct pcache *next, *prev; /* group.lock: of the group */
@@ -94,6 +100,7 @@ struct group {
 	_Atomic int64_t allotted_bytes;   /* Q6 */
 	_Atomic unsigned npaged;          /* caches with pages in the budget */
 	_Atomic uint64_t budget;          /* bytes, as last seen */
+	_Atomic int64_t placed_bytes;     /* sum of npages: what is above the budget was evicted */
 	_Atomic unsigned creates;         /* for looking at it now and then */
 	_Atomic int64_t pinned_bytes;     /* Q4 */
 	_Atomic int64_t plain, plain_bytes;
@@ -124,6 +131,8 @@ extern const sqlite3_pcache_methods2 hmm__sqlite_methods;
 /* budget.c */
 #define PUBLISH_STEP 16u
 void hmm__sqlite_look(void);                   /* how large the budget is now */
+void hmm__sqlite_miss(struct pcache *c);       /* the cache is about to get a page */
+void hmm__sqlite_count(struct pcache *c, unsigned npages); /* npages is this from now on */
 void hmm__sqlite_publish(struct pcache *c);    /* Q4 */
 bool hmm__sqlite_crowded(struct pcache *c);    /* so much is pinned that changed pages should be written first */
 

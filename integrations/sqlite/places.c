@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * places.c - pages that are found at once, and stay pinned for that (Q6)
+ *
+ * The policy does not hear of pages that are found here: such references are correlated, several for each row that is
+ * read, and would make every page of a scan look like one that is often used (T. Johnson, D. Shasha, VLDB 1994).
  */
 #include <string.h>
 
@@ -14,6 +17,7 @@ void hmm__places_init(struct pcache *c)
 	c->places = c->first_places;
 	c->place_mask = FIRST_PLACES - 1;
 	c->allotted = 0;
+	c->keep = false;
 	memset(c->first_places, 0, sizeof(c->first_places));
 }
 
@@ -52,6 +56,7 @@ void hmm__places_allot(struct pcache *c)
 	}
 	c->place_mask = n - 1;
 	c->allotted = n;
+	c->keep = true;
 	account(c, 1);
 }
 
@@ -74,6 +79,7 @@ void hmm__places_give_up(struct pcache *c)
 	hmm__places_release(c);
 	account(c, -1);
 	c->allotted = 0;
+	c->keep = false;
 }
 
 /* Pins go with the pages, without being put. */
@@ -97,18 +103,6 @@ void hmm__places_fini(struct pcache *c)
 	hmm__places_init(c);
 }
 
-/*
- * The policy hears of a page that was found in its place only now: once, however often that was, as of correlated
- * references (T. Johnson, D. Shasha, VLDB 1994).
- */
-static void tell(const struct pcache *c, const struct place *at)
-{
-	void *data;
-
-	if (at->used && hmm_cache_get(c->cache, at->key, HMM_CACHE_READ, &data) == 0)
-		hmm_cache_put(c->cache, at->key, 0, 0);
-}
-
 void hmm__places_settle(struct pcache *c, struct place *at, struct page *p)
 {
 	c->held++;
@@ -116,9 +110,7 @@ void hmm__places_settle(struct pcache *c, struct place *at, struct page *p)
 		hash_add(c, p);
 		return;
 	}
-	if (at->page) {
-		tell(c, at);
+	if (at->page)
 		put(c, at);
-	}
 	*at = (struct place){ .page = p, .key = p->key, .held = true };
 }

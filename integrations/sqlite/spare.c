@@ -11,7 +11,6 @@
 
 #define SPARES_MAX 16u
 #define SPARE_PAGES 65536u /* tables that were used further are given back: emptying goes through them */
-#define LINE 64u
 #define WAIT_MS 1u         /* for a pin to go, before ordinary memory is used (Q2) */
 
 struct spare {
@@ -88,21 +87,10 @@ static bool reuse(struct pcache *c)
 	return ours;
 }
 
-/*
- * Bytes behind each page.  Pages lie a whole number of lines apart; an odd number, so that the heads of pages, which are all
- * looked at, are spread over all sets of the processor's cache.
- */
-static uint32_t extra_of(const struct pcache *c)
-{
-	size_t bytes = c->page_size + sizeof(struct page) + c->extra, lines = (bytes + LINE - 1) / LINE;
-
-	return (uint32_t)((lines | 1) * LINE - c->page_size);
-}
-
 static int make(struct pcache *c)
 {
 	struct hmm_cache_options o = { .size = sizeof(o), .flags = HMM_CACHE_VOLATILE, .wait_ms = WAIT_MS,
-		                       .extra = extra_of(c) };
+		                       .extra = (uint32_t)sizeof(struct page) + c->extra };
 	struct hmm_cache_stats stats = { .size = sizeof(stats) };
 	struct hmm_cache *cache;
 	int r = hmm_cache_create(hmm__sqlite.space, NULL, c->page_size, &o, &cache);
