@@ -3,7 +3,7 @@
  * preload.c - for programs that know nothing of hurd-mm: what to do is in the environment
  *
  *     HURD_MM_MEMORY=64M   the budget in bytes; K, M, G.  Without it SQLite's own page cache stays
- *     HURD_MM_POLICY=db    the policy
+ *     HURD_MM_POLICY=sieve the policy
  *     HURD_MM_STATS=1      a line of statistics to standard error at the end
  *
  * This object needs libsqlite3, so it is there when the constructor runs, and a program that loads it later (Python's
@@ -20,7 +20,7 @@
 
 #include "pcache.h"
 
-#define POLICY_DEFAULT "db"
+#define POLICY_DEFAULT "sieve"
 
 static sqlite3_pcache_methods2 before;
 static struct hmm_space *space;
