@@ -217,6 +217,14 @@ static int load(struct bench *b)
 	return 0;
 }
 
+/* Whole pages, and enough for a space. */
+static uint64_t part_of(const struct bench *b, unsigned percent)
+{
+	uint64_t bytes = b->bytes * percent / 100 & ~UINT64_C(4095);
+
+	return bytes < 1 << 20 ? 1 << 20 : bytes;
+}
+
 static void run_all(struct bench *b)
 {
 	const struct options *o = b->o;
@@ -235,7 +243,7 @@ static void run_all(struct bench *b)
 	run_case(b, "in-cache reads", job, few, o->rounds);
 	job.threads = 2;
 	run_case(b, "in-cache reads x2", job, few, o->rounds);
-	job.memory = b->bytes / 5 & ~UINT64_C(4095);
+	job.memory = part_of(b, 20);
 	job.amount /= 2;
 	run_case(b, "reads 20% x2", job, b->nimpls, 1);
 	job.threads = 1;
@@ -247,9 +255,7 @@ static void run_all(struct bench *b)
 		if (o->quick && parts[i] != 10 && parts[i] != 40)
 			continue;
 		snprintf(name, sizeof(name), "mixed %u%%", parts[i]);
-		job.memory = b->bytes * parts[i] / 100 & ~UINT64_C(4095);
-		if (job.memory < 1 << 20)
-			job.memory = 1 << 20;
+		job.memory = part_of(b, parts[i]);
 		run_case(b, name, job, b->nimpls, 1);
 	}
 }

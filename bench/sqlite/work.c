@@ -93,14 +93,25 @@ static void run(struct work *w, sqlite3_stmt *stmt)
 	note(w, r);
 }
 
-int work_open(struct work *w, const char *file, const char *setup, uint64_t seed)
+static int open_file(struct work *w, const char *file, const char *setup, uint64_t seed, bool quiet)
 {
 	memset(w, 0, sizeof(*w));
 	w->random = seed * 2 + 1;
+	w->quiet = quiet;
 	note(w, sqlite3_open(file, &w->db));
 	if (!w->error && setup)
 		note(w, sqlite3_exec(w->db, setup, NULL, NULL, NULL));
 	return w->error;
+}
+
+int work_open(struct work *w, const char *file, const char *setup, uint64_t seed)
+{
+	return open_file(w, file, setup, seed, false);
+}
+
+int work_open_quiet(struct work *w, const char *file, const char *setup, uint64_t seed)
+{
+	return open_file(w, file, setup, seed, true);
 }
 
 void work_close(struct work *w)

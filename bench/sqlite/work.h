@@ -31,6 +31,7 @@ struct work {
 
 /* A connection to the file, made if need be; setup: pragmas.  Returns SQLite's error. */
 int work_open(struct work *w, const char *file, const char *setup, uint64_t seed);
+int work_open_quiet(struct work *w, const char *file, const char *setup, uint64_t seed); /* errors are expected */
 void work_close(struct work *w);
 void work_begin_laps(struct work *w, struct laps *laps, unsigned every);
 /* Run statements, with %-formats of sqlite3_mprintf(); rows go into the fingerprint. */

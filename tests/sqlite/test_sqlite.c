@@ -358,7 +358,7 @@ static struct result run_new(const char *policy, enum kind kind, unsigned amount
 	job.amount = amount;
 	ck_assert_msg(run_job(&job, &r) == 0, "%s", name);
 	ck_assert_msg(r.error == 0 && r.whole, "%s: error %d", name, r.error);
-	ck_assert_uint_gt(r.rows, amount);
+	ck_assert_uint_gt(r.rows, amount / 8);
 	return r;
 }
 
@@ -387,13 +387,14 @@ struct writer {
 	unsigned number, rows;
 };
 
+/* Returns NULL if all went well. */
 static void *write_rows(void *arg)
 {
 	struct writer *w = arg;
 	struct work work;
 
 	if (work_open(&work, file, SETUP "; PRAGMA busy_timeout=60000", w->number))
-		return "open";
+		return w;
 	for (unsigned i = 0; i < w->rows && !work.error; i++) {
 		work_sql(&work, "BEGIN IMMEDIATE; INSERT INTO t VALUES(%u, %u, hex(zeroblob(%u))); "
 		         "UPDATE t SET v=v+1 WHERE k=%u; %s", w->number, i, 100 + i % 300, w->number * 7 % 3,
@@ -401,7 +402,7 @@ static void *write_rows(void *arg)
 		work_sql(&work, "SELECT count(*), max(length(x)) FROM t WHERE k=%u", w->number);
 	}
 	work_close(&work);
-	return work.error ? "error" : NULL;
+	return work.error ? w : NULL;
 }
 
 START_TEST(connections_share_a_budget_that_changes)
@@ -429,7 +430,7 @@ START_TEST(connections_share_a_budget_that_changes)
 	}
 	for (unsigned i = 0; i < WRITERS; i++) {
 		ck_assert_int_eq(pthread_join(w[i].id, &failed), 0);
-		ck_assert_msg(!failed, "%s", (const char *)failed);
+		ck_assert_ptr_null(failed);
 	}
 	stmt = work_prepare(&work, "SELECT count(*) FROM t");
 	ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
@@ -467,9 +468,7 @@ static uint64_t failing_run(int *ret_error)
 {
 	struct work w;
 
-	w.error = work_open(&w, file, NULL, 1);
-	w.quiet = true;
-	if (!w.error)
+	if (!work_open_quiet(&w, file, NULL, 1))
 		work_sql(&w, failing_sql);
 	*ret_error = w.error;
 	work_close(&w);
