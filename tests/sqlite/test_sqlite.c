@@ -21,6 +21,12 @@
 #define PAGE 4096
 #define EXTRA 200
 #define BYTES (UINT64_C(2) << 20)
+/* Sanitizers and coverage take their time. */
+#if TEST_TSAN || defined(__SANITIZE_ADDRESS__) || defined(TEST_SLOW)
+#define SLOW 1
+#else
+#define SLOW 0
+#endif
 #define SETUP "PRAGMA synchronous=OFF; PRAGMA cache_size=-2000"
 
 static const sqlite3_pcache_methods2 *const m = &hmm__sqlite_methods;
@@ -308,7 +314,7 @@ START_TEST(random_calls_agree_with_a_table)
 {
 	static const char *const policies[] = { "sieve", "lru", "arc", "db", "random" };
 	static struct model models[CACHES];
-	unsigned steps = TEST_TSAN ? 20000 : 120000;
+	unsigned steps = SLOW ? 30000 : 120000;
 
 	state = test_seed();
 	open_space(BYTES, policies[dice(5)]);
@@ -366,7 +372,7 @@ static struct result run_new(const char *policy, enum kind kind, unsigned amount
 START_TEST(answers_are_the_same_under_every_policy)
 {
 	enum kind kind = _i ? MIXED : SPEED;
-	unsigned amount = TEST_TSAN ? 500 : _i ? 1500 : 1000;
+	unsigned amount = SLOW ? 400 : _i ? 1500 : 1000;
 	uint64_t seed = test_seed() % 1000000;
 	struct result own, ours;
 	const char *name;
@@ -409,7 +415,7 @@ START_TEST(connections_share_a_budget_that_changes)
 {
 	enum { WRITERS = 4 };
 	struct writer w[WRITERS];
-	unsigned rows = TEST_TSAN ? 40 : 200;
+	unsigned rows = SLOW ? 50 : 200;
 	sqlite3_stmt *stmt;
 	struct work work;
 	uint64_t frames;
@@ -491,7 +497,7 @@ static void fill(void)
 START_TEST(without_memory_there_is_an_error_or_the_right_answer)
 {
 	sqlite3_mem_methods failing;
-	unsigned failures = 0, successes = 0, rounds = TEST_TSAN ? 20 : 150;
+	unsigned failures = 0, successes = 0, rounds = SLOW ? 40 : 150;
 	uint64_t right;
 	struct work w;
 	int error;
