@@ -22,7 +22,7 @@
 #include "lib/mem/tasks.h"
 #include "lib/store/store.h"
 #include "lib/sys/sys.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/record.h"
 
 #define COPY_SLOTS 64u

@@ -13,7 +13,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/futex.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #define RELEASE_BATCH 64u
 

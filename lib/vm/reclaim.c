@@ -14,7 +14,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/futex.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #define PATIENCE 24000             /* fruitless waits of WAIT_NS before a fault gives up, while others are at work */
 #define PATIENCE_ALONE 40        /* ... and while nobody is */

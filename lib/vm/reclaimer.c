@@ -12,7 +12,7 @@
 #include "lib/base/futex.h"
 #include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/record.h"
 
 #define TICK_NS UINT64_C(100000000)

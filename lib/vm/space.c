@@ -7,7 +7,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/store/store.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 #include "lib/vm/record.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/base/arena.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 #include "lib/vm/record.h"
 

@@ -6,14 +6,14 @@
  * one atomic step where the C code has a compare-and-swap.  Contents are two halves, so that half a change shows.
  *
  * Step of the model        C function
- *   get                    cache_get.c   hmm__cache_pin(), hmm__cache_enter(); cache_load.c look(), bring_in()
- *   place                  cache_place.c settle()
- *   writer                 a program: get for writing, change, put with DIRTY; cache_put.c change()
+ *   get                    cache/get.c   hmm__cache_pin(), hmm__cache_enter(); cache/load.c look(), bring_in()
+ *   place                  cache/place.c settle()
+ *   writer                 a program: get for writing, change, put with DIRTY; cache/put.c change()
  *   pinner                 a program: get for reading, look, put
- *   claim, write, finish   cache_write.c hmm__cache_claim_dirty(), hmm__cache_write()
- *   flusher                cache_flush.c claim_late()
- *   evictor                cache_evict.c hmm__cache_take_victim(), hmm__cache_forget()
- *   optimist               cache_get.c   hmm_cache_read_begin(), hmm_cache_read_retry()
+ *   claim, write, finish   cache/write.c hmm__cache_claim_dirty(), hmm__cache_write()
+ *   flusher                cache/flush.c claim_late()
+ *   evictor                cache/evict.c hmm__cache_take_victim(), hmm__cache_forget()
+ *   optimist               cache/get.c   hmm_cache_read_begin(), hmm_cache_read_retry()
  *   page_wait, wake        pages.c
  *
  * Properties:

@@ -10,7 +10,7 @@
 
 #include <hurd-mm/mock.h>
 
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "tests/cache_log.h"
 #include "tests/harness.h"
 

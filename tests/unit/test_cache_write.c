@@ -13,7 +13,7 @@
 #include <hurd-mm/mock.h>
 
 #include "lib/base/clock.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "tests/cache_log.h"
 #include "tests/harness.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_touch.h - what a thread does at each hit: note the frame
+ * touch.h - what a thread does at each hit: note the frame
  */
 #ifndef HMM_VM_CACHE_TOUCH_H
 #define HMM_VM_CACHE_TOUCH_H
 
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #define HMM__TOUCHES 64u
 #define HMM__TOUCH_WRITE (UINT32_C(1) << 31) /* frame numbers are below it */

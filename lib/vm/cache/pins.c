@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_pins.c - debug builds: who holds which pin
+ * pins.c - debug builds: who holds which pin
  *
  * Each pin is noted with the return addresses of the calls that led to it, in a table of fixed size; when it is full further
  * pins are only counted.  A lock of its own, innermost, guards it: pins are taken without any other lock.
  */
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_clean.c - write dirty pages before anybody has to wait for that
+ * clean.c - write dirty pages before anybody has to wait for that
  *
  * Above dirty_target the background thread writes, above dirty_limit who wants to dirty more.  Both go on from where the
  * last of them stopped, in page order, round the cache, and pass over pages that are pinned for writing or that the log
  * does not allow to be written: they never wait for a page.
  */
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 
 #define ROUNDS 8u          /* batches of one cache, in one round of the background thread */

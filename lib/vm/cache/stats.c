@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_stats.c - a cache's books, for those outside, and what a fork leaves of them
+ * stats.c - a cache's books, for those outside, and what a fork leaves of them
  */
 #include <errno.h>
 #include <string.h>
 
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 
 static uint64_t count_pinned(const struct hmm_cache *cache)

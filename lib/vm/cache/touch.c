@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_touch.c - hits reach the policy in batches
+ * touch.c - hits reach the policy in batches
  *
  * A hit takes no lock: each thread notes the frames it used, and gives them to the policy when its buffer is full, or
  * before a miss of its own consults the policy.  So one thread's references reach the policy complete and in order.
@@ -10,7 +10,7 @@
  * H2  A frame that has got another page meanwhile counts as a use of that one; one that has none, or a region's, is skipped.
  * H3  With several threads, touches are dropped where the lock is not to be had soon: hints don't wait.
  */
-#include "lib/vm/cache_touch.h"
+#include "lib/vm/cache/touch.h"
 
 #include "lib/base/futex.h"
 #include "lib/vm/record.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_slot.c - where pages of caches lie: extents of window slots, divided into page slots of one stride
+ * slot.c - where pages of caches lie: extents of window slots, divided into page slots of one stride
  *
  * T1  An extent is a window slot of the pool's; it is on the list `partly` exactly while some of its page slots are free
  *     and some are not.  One that becomes free goes back to the window, populated, for whoever wants it.
@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #define FILL_FRAMES 64u /* populated by one call, where extents are small: a whole group of the window */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_flush.c - write dirty pages on request: all, a range, or what a checkpoint needs; and how far back the log is needed
+ * flush.c - write dirty pages on request: all, a range, or what a checkpoint needs; and how far back the log is needed
  *
  * F1  One walk in page order, so that each page is met once: what is dirtied behind it waits for the next flush.
  * F2  A page that somebody is busy with is put off until the batch is written, and waited for without claims, without a
@@ -13,7 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/futex.h"
 #include "lib/store/store.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 
 #define LATER 64u    /* pages put off */

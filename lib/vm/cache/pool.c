@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_pool.c - the slots of one stride: which extents suit it, and who shares them
+ * pool.c - the slots of one stride: which extents suit it, and who shares them
  */
 #include <errno.h>
 
 #include "lib/base/arena.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #define EXTENT_SHIFT_MAX 19 /* 512 KiB */
 #define SLOTS_MOST 64u      /* page slots an extent: one word */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_evict.c - pages of caches give up their frames
+ * evict.c - pages of caches give up their frames
  *
  * A clean page goes under the space's lock, in one compare-and-swap of its word: there is nothing to unmap.  A dirty one
  * is claimed for a write-out, written without the lock, and goes afterwards if nobody has pinned it meanwhile.  It keeps
@@ -8,7 +8,7 @@
  */
 #include <errno.h>
 
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/record.h"
 
 void hmm__cache_forget(struct hmm_cache *cache, uint64_t page, uint32_t frame, bool evicted, enum hmm_removed why)

@@ -6,13 +6,13 @@
  *     dropped, then who still holds a reference (C11) is waited for, then its tables go.
  * Z2  In a forked child its words say ABSENT and its frames are nobody's; what is left is taken down by abandon.
  */
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #include <errno.h>
 
 #include "lib/base/arena.h"
 #include "lib/store/store.h"
-#include "lib/vm/cache_touch.h"
+#include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
 
 #define PAGE_SIZE_MIN 512u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_compact.c - whole frames out of page slots that are free here and there (C8)
+ * compact.c - whole frames out of page slots that are free here and there (C8)
  *
  * The extent with the most free page slots gives its pages to others of its pool, one extent for each hold of the lock.
  * A page is copied while its word is LOADING, so nobody has it pinned and who wants it waits; an optimistic reader
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "lib/base/futex.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #define LOOKS 64u /* extents of the list that are compared */
 

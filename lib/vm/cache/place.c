@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_place.c - a frame number and a page slot for a page that is about to come in
+ * place.c - a frame number and a page slot for a page that is about to come in
  *
  * A miss holds the space's lock once, as a rule: in it the policy hears of the miss, names a victim where no page slot is
  * free, and hears of the page that takes the place (M1).  What takes longer - populating a window slot, writing victims,
@@ -15,7 +15,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/futex.h"
-#include "lib/vm/cache_touch.h"
+#include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
 #include "lib/vm/record.h"
 

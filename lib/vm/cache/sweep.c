@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_sweep.c - a page that could go, when all that the policy named could not
+ * sweep.c - a page that could go, when all that the policy named could not
  *
  * A policy proposes what it likes least; where most of that is pinned it may take long until it comes to a page that is
  * not.  Here a hand goes over the frames.
  */
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 #define LOOKS 1024u /* frames under one hold of the lock */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_range.c - pages are dropped, get another number, or are spoken of
+ * range.c - pages are dropped, get another number, or are spoken of
  *
  * A page that is to go is waited for while somebody loads or writes it, and taken to ABSENT under the space's lock (C1).
  * A change of number owns both words first, so nothing has happened where it fails: the old one by LOADING with frame and
@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #include "lib/store/store.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 
 static int begin(struct hmm__call *call, struct hmm_cache *cache)

@@ -76,7 +76,7 @@ struct hmm__cache_pool {
 	uint64_t nfree;               /* (s) free page slots in it */
 };
 
-struct hmm__pins; /* cache_pins.c, debug builds: who holds which pin */
+struct hmm__pins; /* pins.c, debug builds: who holds which pin */
 
 struct hmm_cache {
 	/* what a hit looks at: one line that is only read */
@@ -136,12 +136,12 @@ static inline struct hmm__cached *hmm__cached(const struct hmm_space *space, uin
 	return &space->cached[frame];
 }
 
-/* cache_pool.c: no lock held */
+/* pool.c: no lock held */
 int hmm__cache_pool_open(struct hmm_space *space, uint32_t stride, struct hmm__cache_pool **ret_pool);
 void hmm__cache_pool_close(struct hmm_space *space, struct hmm__cache_pool *pool);
 uint64_t hmm__cache_pool_bytes(const struct hmm_space *space); /* under the lock */
 
-/* cache_slot.c: page slots; under the space's lock unless noted */
+/* slot.c: page slots; under the space's lock unless noted */
 /* A free page slot, of the extents at hand or a free window slot; false: none. */
 bool hmm__cache_slot_take(struct hmm__cache_pool *pool, uint32_t frame, uint8_t **ret_data, uint32_t *ret_extent);
 bool hmm__cache_slot_ready(struct hmm__cache_pool *pool); /* would it find one, and a frame number? */
@@ -184,7 +184,7 @@ static inline uint8_t *hmm__cache_at(const struct hmm_cache *cache, uint64_t spo
 	return cache->base + ((size_t)(uint32_t)spot << cache->unit);
 }
 
-/* cache_get.c */
+/* get.c */
 enum hmm__pin { HMM__PINNED, HMM__PIN_NOT, HMM__PIN_TOO_MANY };
 /* Pin a page that is MAPPED, for writing only if no write-out reads it.  *ret_word: as it was before. */
 enum hmm__pin hmm__cache_pin(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t *ret_word);
@@ -193,14 +193,14 @@ void *hmm__cache_enter(struct hmm_cache *cache, uint64_t w, unsigned mode);
 /* Of a get: 0 or -errno. */
 int hmm__cache_mode_check(const struct hmm_cache *cache, uint64_t page, unsigned mode);
 
-/* cache_put.c */
+/* put.c */
 int hmm__cache_put_slow(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t position);
 
-/* cache_load.c */
+/* load.c */
 #define HMM__CACHE_AGAIN 2 /* beside the results of hmm_cache_get() */
 int hmm__cache_load(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data);
 
-/* cache_place.c */
+/* place.c */
 #define HMM__CACHE_NAP_NS UINT64_C(10000000) /* looked anew so often while all pages are pinned */
 struct hmm__cache_want {
 	struct hmm_cache *cache;
@@ -215,10 +215,10 @@ struct hmm__cache_want {
 int hmm__cache_place(struct hmm__cache_want *want);
 void hmm__cache_unplace(struct hmm__cache_want *want); /* its contents could not be had; the page is still LOADING */
 
-/* cache_sweep.c: no lock held.  Did any page go?  write: also dirty ones, in batches. */
+/* sweep.c: no lock held.  Did any page go?  write: also dirty ones, in batches. */
 bool hmm__cache_sweep(struct hmm_space *space, bool write);
 
-/* cache_load.c: a LOADING page of ours: the word becomes `to`; wakes. */
+/* load.c: a LOADING page of ours: the word becomes `to`; wakes. */
 void hmm__cache_leave(struct hmm_region *region, uint64_t page, uint64_t to);
 
 /* Counters that are changed under the space's lock only, and read without: resident, hits, misses, reads, evictions. */
@@ -227,7 +227,7 @@ static inline void hmm__cache_count(_Atomic uint64_t *counter, uint64_t n)
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-/* cache_evict.c */
+/* evict.c */
 /*
  * Under the lock, from reclaim.c: the policy named a cache's page.  Clean and not pinned: it is dropped here, and the
  * result is its weight.  Dirty: WRITEBACK is set, and it is added to the batch for hmm__cache_evict_dirty(), with a
@@ -242,7 +242,7 @@ int64_t hmm__cache_evict_dirty(struct hmm_space *space, struct hmm__batch *b);
 /* Under the lock: a MAPPED page of ours whose word was just taken to ABSENT: slot, frame, books.  evicted: leaves a ghost. */
 void hmm__cache_forget(struct hmm_cache *cache, uint64_t page, uint32_t frame, bool evicted, enum hmm_removed why);
 
-/* cache_write.c: no lock held */
+/* write.c: no lock held */
 /* The page is MAPPED, DIRTY and has WRITEBACK (ours): write all items, which may be of several caches; clears WRITEBACK. */
 int hmm__cache_write(struct hmm_space *space, struct hmm__batch *b);
 /* The same without the end: the items keep WRITEBACK and get their errors (0: the store has it).  Returns the first. */
@@ -253,7 +253,7 @@ void hmm__cache_written(struct hmm__item *it);
 /* Try to begin a write-out of a page: sets WRITEBACK.  False: clean, busy, pinned for writing, or gone. */
 bool hmm__cache_claim_dirty(struct hmm_cache *cache, uint64_t page, uint64_t *ret_word);
 
-/* cache_clean.c: no lock held */
+/* clean.c: no lock held */
 /* Before a get with HMM_CACHE_WRITE, outside of calls: write some pages if too many are dirty (dirty_limit). */
 void hmm__cache_throttle(struct hmm_cache *cache);
 /* After a page became dirty, and was counted: the background writer is woken if there are too many (dirty_target). */
@@ -261,20 +261,20 @@ void hmm__cache_dirtied(struct hmm_cache *cache);
 /* Background writer: one round for all caches of the space (from hmm__work). */
 void hmm__cache_work(struct hmm_space *space);
 
-/* cache_flush.c: a batch of the stock, waited for.  Inside a call, without claims. */
+/* flush.c: a batch of the stock, waited for.  Inside a call, without claims. */
 struct hmm__batch *hmm__cache_batch(struct hmm_space *space);
 void hmm__cache_batch_done(struct hmm_space *space, struct hmm__batch *b);
 
 /*
- * cache_range.c: a page to ABSENT, unsaved; who is busy with it is waited for, so without claims.  -EBUSY: it is pinned;
+ * range.c: a page to ABSENT, unsaved; who is busy with it is waited for, so without claims.  -EBUSY: it is pinned;
  * with force its pins are gone instead.
  */
 int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force);
 
-/* cache_touch.c: hits, by thread, in batches */
+/* touch.c: hits, by thread, in batches */
 void hmm__cache_touch_flush(struct hmm_space *space); /* under the lock: this thread's */
 
-/* cache_pins.c: debug builds only; elsewhere they do nothing */
+/* pins.c: debug builds only; elsewhere they do nothing */
 void hmm__pins_taken(struct hmm_cache *cache, uint64_t page, unsigned mode);
 void hmm__pins_put(struct hmm_cache *cache, uint64_t page, unsigned mode);
 void hmm__pins_gone(struct hmm_cache *cache, uint64_t page);

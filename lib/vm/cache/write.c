@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_write.c - a batch of dirty pages to their stores: the log first, then sorted, in few calls
+ * write.c - a batch of dirty pages to their stores: the log first, then sorted, in few calls
  *
  * W1  A page that is being written has WRITEBACK, so it has no writer, keeps its slot, and nobody resets its positions
  *     but the one who wrote it (C3, C4).
@@ -12,7 +12,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/store/store.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 
 bool hmm__cache_claim_dirty(struct hmm_cache *cache, uint64_t page, uint64_t *ret_word)
 {

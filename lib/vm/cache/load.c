@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_load.c - gets that find the page absent, in transition, or being written out
+ * load.c - gets that find the page absent, in transition, or being written out
  *
  * L1  A page is LOADING and ours from before it has a frame until it is MAPPED, or ABSENT again.
  * L2  Contents are read into the page slot itself, without a lock.
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "lib/store/store.h"
-#include "lib/vm/cache_touch.h"
+#include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
 
 void hmm__cache_leave(struct hmm_region *region, uint64_t page, uint64_t to)

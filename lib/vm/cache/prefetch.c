@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_prefetch.c - pages of a list, before they are asked for
+ * prefetch.c - pages of a list, before they are asked for
  *
  * A batch of absent pages is claimed in the order of their numbers, each gets its frame as a miss would, and all are read
  * in one call: as many as are free, and a quarter of the budget by evicting clean pages.  Claims are made without waiting for anything, so two lists that overlap can't block each other.
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "lib/store/store.h"
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 
 #define BATCH 64u

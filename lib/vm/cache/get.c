@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_get.c - hits: pin, unpin, look without a pin
+ * get.c - hits: pin, unpin, look without a pin
  *
  * Everything here is one compare-and-swap of the page word, or none (C2).  What needs more - a page that is not there, a
- * write-out that is waited for, the last pin of a page that is to be dropped - is in cache_load.c and cache_put.c.
+ * write-out that is waited for, the last pin of a page that is to be dropped - is in load.c and put.c.
  *
  * Optimistic readers are told by the version of the frame (C6): a writer enters the word first and changes the version
  * then, before it can store anything; who gives a slot up changes the version after the word has left MAPPED.  A
@@ -11,7 +11,7 @@
  */
 #include <errno.h>
 
-#include "lib/vm/cache_touch.h"
+#include "lib/vm/cache/touch.h"
 
 #define GET_KNOWN \
 	(HMM_CACHE_WRITE | HMM_CACHE_CREATE | HMM_CACHE_NOWAIT | HMM_CACHE_RESIDENT | HMM_CACHE_LOOK | ~0xffu)

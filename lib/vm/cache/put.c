@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_put.c - giving a pin back where that means more than one count less: dirty, discarded, waited for
+ * put.c - giving a pin back where that means more than one count less: dirty, discarded, waited for
  */
 #include <errno.h>
 
-#include "lib/vm/cache.h"
+#include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
 
 /* C4: before the word says DIRTY.  The caller has the page pinned for writing, so nobody resets them. */
