@@ -108,8 +108,15 @@ static void clock_touched(void *state, const uint32_t *frames, uint32_t n, enum 
 	struct clock *clock = state;
 
 	(void)access;
-	for (uint32_t i = 0; i < n; i++)
-		clock_touch(clock, frames[i]);
+	if (n == 1) {
+		clock_touch(clock, frames[0]);
+		return;
+	}
+	/* of several threads, perhaps: a store that changes nothing would still take the line from other processors */
+	for (uint32_t i = 0; i < n; i++) {
+		if (clock->count[frames[i]] < clock->most)
+			clock->count[frames[i]]++;
+	}
 }
 
 static uint32_t clock_choose(void *state, uint32_t want, uint32_t *out, uint32_t scan)

@@ -64,8 +64,15 @@ static void sieve_touched(void *state, const uint32_t *frames, uint32_t n, enum 
 	struct sieve *sieve = state;
 
 	(void)access;
-	for (uint32_t i = 0; i < n; i++)
-		sieve->visited[frames[i]] = 1;
+	if (n == 1) {
+		sieve->visited[frames[0]] = 1;
+		return;
+	}
+	/* of several threads, perhaps: a store that changes nothing would still take the line from other processors */
+	for (uint32_t i = 0; i < n; i++) {
+		if (!sieve->visited[frames[i]])
+			sieve->visited[frames[i]] = 1;
+	}
 }
 
 static void sieve_unlink(struct sieve *sieve, uint32_t frame)

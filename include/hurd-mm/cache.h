@@ -7,7 +7,7 @@
  * stays where it is while it is pinned, and its contents are used in place: a hit makes no system call.
  *
  * Thread safety: every call may be made from any thread at any time, except that nobody else may use a cache that is
- * being destroyed.  None is async-signal-safe.  The library does not order accesses to a page's contents between
+ * being destroyed.  None is async-signal-safe; a handler that interrupts one must return.  The library does not order accesses to a page's contents between
  * threads that have it pinned; the caller's own latches do.  It keeps its own writes to the store apart from the
  * caller's: contents are read by a write-out only while nobody has the page pinned with HMM_CACHE_WRITE.
  *
@@ -97,7 +97,7 @@ enum hmm_cache_mode {
 
 /*
  * Pin a page, reading it if need be.  *ret_data: its contents, aligned to 64 bytes; valid until it is put.  Each get
- * needs its put.  At most 1000 pins, and as many for writing, at a time on one page.
+ * needs its put, by any thread.  A page may have at least 1000 pins at a time.
  *
  * Returns 0; 1 (HMM_CACHE_CREATE, and it was not resident); -EINVAL (modes that exclude each other); -ERANGE (beyond
  * max_pages); -EBADF (WRITE, and the store can't be written); -ENXIO (the page lies wholly past the store's end); -EIO and the

@@ -47,10 +47,29 @@ int hmm__call_range(struct hmm__call *call, struct hmm_region *region, const voi
 
 void hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space)
 {
-	call->region = NULL;
-	call->space = space;
+	*call = (struct hmm__call){ .space = space };
 	hmm__signals_block(&call->mask);
 	hmm__call_reenter(space);
+}
+
+void hmm__call_begin_light(struct hmm__call *call, struct hmm_space *space)
+{
+	call->region = NULL;
+	call->space = space;
+	call->open = true;
+	if (HMM__UNLIKELY(atomic_load(&hmm__signals_matter)))
+		hmm__call_block(call);
+	hmm__call_reenter(space);
+	if (HMM__UNLIKELY(call->open && atomic_load(&hmm__signals_matter))) /* G2 */
+		hmm__call_block(call);
+}
+
+void hmm__call_block(struct hmm__call *call)
+{
+	if (!call->open)
+		return;
+	call->open = false;
+	hmm__signals_block(&call->mask);
 }
 
 /* Fork waits for `inside` to fall to zero, and newcomers wait for fork. */
@@ -71,5 +90,6 @@ void hmm__call_end(struct hmm__call *call)
 		hmm__region_put(call->region);
 	if (call->space)
 		atomic_fetch_sub(&call->space->inside, 1);
-	hmm__signals_restore(&call->mask);
+	if (!call->open)
+		hmm__signals_restore(&call->mask);
 }

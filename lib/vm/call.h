@@ -12,6 +12,7 @@
 struct hmm__call {
 	struct hmm_region *region; /* held, or NULL */
 	struct hmm_space *space;   /* held, or NULL */
+	bool open;                 /* signals are not blocked (yet) */
 	sigset_t mask;
 };
 
@@ -21,6 +22,12 @@ int hmm__call_begin(struct hmm__call *call, struct hmm_region *region);
 int hmm__call_range(struct hmm__call *call, struct hmm_region *region, const void *address, size_t length,
                     uint64_t *ret_page, uint64_t *ret_npages);
 void hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space);
+/*
+ * The same for a call that mostly ends soon: signals stay open while the process has no region.  Before anything that takes
+ * long, waits, or calls the user: hmm__call_block().
+ */
+void hmm__call_begin_light(struct hmm__call *call, struct hmm_space *space);
+void hmm__call_block(struct hmm__call *call);
 void hmm__call_reenter(struct hmm_space *space); /* within such a call, for who has left `inside` for a while */
 void hmm__call_end(struct hmm__call *call);
 

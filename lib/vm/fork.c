@@ -14,11 +14,9 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/mman.h>
 
 #include "lib/base/arena.h"
-#include "lib/base/futex.h"
 #include "lib/mem/tasks.h"
 #include "lib/store/store.h"
 #include "lib/sys/sys.h"
@@ -27,44 +25,8 @@
 
 #define COPY_SLOTS 64u
 
-static struct hmm__lock fork_lock = HMM__LOCK_INIT(HMM__RANK_FORK);
 static _Atomic uint32_t installed;
 static sigset_t fork_mask;
-
-void hmm__gate_wait(struct hmm_space *space)
-{
-	while (atomic_load(&space->gate))
-		hmm__futex_wait(&space->gate, 1, UINT64_MAX);
-}
-
-static bool quiet(struct hmm_space *space)
-{
-	if (atomic_load(&space->inside))
-		return false;
-	for (struct hmm_region *r = space->regions; r; r = r->next) {
-		if (atomic_load(&r->refs))
-			return false;
-	}
-	return true;
-}
-
-/* Close all gates and wait until nobody is inside; returns with the spaces lock held. */
-static void quiesce(void)
-{
-	for (;;) {
-		bool all = true;
-
-		hmm__lock(&hmm__spaces_lock);
-		for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
-			atomic_store(&s->gate, 1);
-			all = all && quiet(s);
-		}
-		if (all)
-			return;
-		hmm__unlock(&hmm__spaces_lock);
-		sched_yield();
-	}
-}
 
 static bool wants_copy(const struct hmm_space *space)
 {
@@ -134,9 +96,8 @@ static void prepare(void)
 	sigset_t mask;
 
 	hmm__signals_block(&mask);
-	hmm__lock(&fork_lock);
+	hmm__gates_close();
 	fork_mask = mask;
-	quiesce();
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
 		s->child_swap = NULL;
 		s->child_error = 0;
@@ -148,16 +109,6 @@ static void prepare(void)
 	}
 }
 
-static void open_gates(void)
-{
-	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
-		atomic_store(&s->gate, 0);
-		hmm__futex_wake(&s->gate, INT32_MAX);
-	}
-	hmm__unlock(&hmm__spaces_lock);
-	hmm__unlock(&fork_lock);
-}
-
 static void parent(void)
 {
 	sigset_t mask = fork_mask;
@@ -166,7 +117,7 @@ static void parent(void)
 		hmm_store_put(s->child_swap);
 		s->child_swap = NULL;
 	}
-	open_gates();
+	hmm__gates_open();
 	hmm__signals_restore(&mask);
 }
 
@@ -312,7 +263,7 @@ static void child(void)
 		fix_regions(s, 0);
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
 		fix_space(s);
-	open_gates();
+	hmm__gates_open();
 	hmm__signals_restore(&mask);
 }
 

@@ -257,6 +257,7 @@ int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t of
 		r = check_options(space, store, offset, length, &o);
 	if (r)
 		return r;
+	hmm__faults_begin();
 	hmm__call_begin_space(&call, space);
 	region = hmm__region_new();
 	if (!region) {

@@ -242,7 +242,7 @@ struct hmm_space {
 
 	struct hmm__record *record;  /* (i) NULL: nothing is recorded; a fork takes it from the child */
 
-	_Atomic uint32_t gate;       /* 1: closed for fork; futex */
+	_Atomic uint32_t gate;       /* 1: closed (gate.c); futex */
 	_Atomic uint32_t inside;     /* background work that the gate must wait for */
 
 	struct hmm_store *child_swap; /* during fork: the child's copy of the swap store */
@@ -495,6 +495,14 @@ int hmm__space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_fr
 
 /* fork.c */
 int hmm__fork_init(void);
+
+/* gate.c */
+extern _Atomic uint32_t hmm__signals_matter; /* 0: nobody can fault, so calls may leave signals open */
 void hmm__gate_wait(struct hmm_space *space);
+/* All gates, once nobody is inside; signals blocked.  Holds the fork lock and the spaces lock until they are opened. */
+void hmm__gates_close(void);
+void hmm__gates_open(void);
+/* Before a region is made; no lock held, not in a call. */
+void hmm__faults_begin(void);
 
 #endif

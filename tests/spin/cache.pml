@@ -9,16 +9,16 @@
  *   get                    cache/get.c   hmm__cache_pin(), hmm__cache_enter(); cache/load.c look(), bring_in()
  *   place                  cache/place.c settle()
  *   writer                 a program: get for writing, change, put with DIRTY; cache/put.c change()
- *   pinner                 a program: get for reading, look, put
+ *   pinner                 a program: get for reading, look, put; in a slot of its thread where that can be (pin_here(), put_here())
  *   claim, write, finish   cache/write.c hmm__cache_claim_dirty(), hmm__cache_write()
  *   flusher                cache/flush.c claim_late()
- *   evictor                cache/evict.c hmm__cache_take_victim(), hmm__cache_forget()
+ *   evictor                cache/evict.c hmm__cache_take_victim(), hmm__cache_close(), hmm__cache_gone()
  *   optimist               cache/get.c   hmm_cache_read_begin(), hmm_cache_read_retry()
  *   page_wait, wake        pages.c
  *
  * Properties:
  *   no write-out while a writer is in; what the store gets is whole, and its log is durable (C3, C5)
- *   nothing is evicted that is pinned, dirty or being written; what is loaded again is the latest change (C1)
+ *   nothing is evicted that is pinned, dirty or being written; what is loaded again is the latest change (C1, H1)
  *   what an optimistic reader keeps is whole and the page's own (C6)
  *   while a page is dirty its position is known (C4)
  *   every process reaches its end
@@ -37,6 +37,9 @@
  *   -DBREAK_LOG        the log is not asked
  *   -DBREAK_POSITION   positions are reset after the page has become clean
  *   -DBREAK_WAKE       who ends a write-out forgets those who wait
+ *   -DBREAK_SLOT       who pins in a slot looks at the word before it writes the slot, not after
+ *   -DBREAK_SCAN       who evicts looks at the slots before it changes the word, not after
+ *   -DBREAK_RESTORE    who finds a page in a slot forgets those who wait for it
  */
 #define ABSENT 0
 #define LOADING 1
@@ -50,6 +53,8 @@
 /* the word */
 byte state = ABSENT, pins = 0, writers = 0;
 bool dirty = false, writeback = false, waiters = false;
+
+bool slot[2];                /* of the pinners */
 
 byte wakes = 0;              /* futex: who sleeps has seen another number */
 bool lock = false;           /* the space's */
@@ -155,17 +160,43 @@ active proctype writer()
 }
 
 #if PINNERS
+#define ME (_pid - 1)         /* after the writer */
 active [PINNERS] proctype pinner()
 {
-	byte seen, a;
-	bool in, mine = false, woken;
+	byte i = 0, seen, a;
+	bool in, mine = false, woken, here;
 
-	get(0);
-	a = half[0];
-	assert(state == MAPPED && pins > 0);
-	assert(a != FOREIGN);
-	atomic { pins--; woken = waiters && !writers && !writeback; waiters = waiters && !woken };
-	wake()
+	do
+	:: i == ROUNDS -> break
+	:: else ->
+		i++;
+#ifdef BREAK_SLOT
+		here = (state == MAPPED);
+		slot[ME] = true;
+#else
+		slot[ME] = true;
+		here = (state == MAPPED);
+#endif
+		if
+		:: here ->
+			a = half[0];
+			assert(a != FOREIGN);
+			a = half[1];
+			assert(a != FOREIGN && state != ABSENT);
+			slot[ME] = false
+		:: else ->
+			slot[ME] = false;
+			get(0);
+			a = half[0];
+			assert(state == MAPPED && pins > 0);
+			assert(a != FOREIGN);
+			atomic {
+				pins--; woken = waiters && !writers && !writeback;
+				waiters = waiters && !woken
+			};
+			wake()
+		fi
+	od
 }
 #endif
 
@@ -245,19 +276,48 @@ active [FLUSHERS] proctype flusher()
 active [EVICTORS] proctype evictor()
 {
 	byte i = 0;
-	bool gone, woken;
+	bool gone, closed, woken;
 
 	do
 	:: i == ROUNDS -> break
 	:: else ->
 		i++;
 		gone = false;
+		closed = false;
 		woken = false;
 		atomic { !lock -> lock = true };
 		if
-		:: atomic { MAY_GO -> state = ABSENT; gone = true; woken = waiters; waiters = false }
+#ifdef BREAK_SCAN
+		:: atomic { !(slot[0] || slot[1]) -> skip };
+			if
+			:: atomic { MAY_GO -> state = LOADING; gone = true; closed = true }
+			:: atomic { !MAY_GO -> skip }
+			fi
+		:: atomic { slot[0] || slot[1] -> skip }
+#else
+		:: atomic { MAY_GO -> state = LOADING; gone = true; closed = true }
 		:: atomic { !MAY_GO -> skip }
+#endif
 		fi;
+#ifndef BREAK_SCAN
+		if
+		:: gone && !slot[0] -> gone = !slot[1]
+		:: gone && slot[0] -> gone = false
+		:: else
+		fi;
+		if
+		:: closed && !gone ->
+			atomic {
+				state = MAPPED;
+#ifndef BREAK_RESTORE
+				woken = waiters;
+#endif
+				waiters = false
+			};
+			wake()
+		:: else
+		fi;
+#endif
 		if
 		:: gone ->
 #ifndef BREAK_LEFT
@@ -265,6 +325,7 @@ active [EVICTORS] proctype evictor()
 #endif
 			half[0] = FOREIGN;     /* another page has the slot */
 			half[1] = FOREIGN;
+			atomic { state = ABSENT; woken = waiters; waiters = false };
 			wake()
 		:: else
 		fi;

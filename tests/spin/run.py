@@ -44,6 +44,7 @@ BROKEN = [
 CACHE_NOBODY = {"PINNERS": 0, "FLUSHERS": 0, "EVICTORS": 0, "OPTIMISTS": 0}
 CACHE_SOUND = [
     ("flush and eviction", {"FLUSHERS": 1, "EVICTORS": 1, "PINNERS": 1}),
+    ("two pinners", {"EVICTORS": 1, "PINNERS": 2, "ROUNDS": 1}),
     ("two flushes", {"FLUSHERS": 2, "PINNERS": 1}),
     ("optimistic reader", {"FLUSHERS": 1, "EVICTORS": 1, "OPTIMISTS": 1}),
     ("two optimistic readers", {"FLUSHERS": 1, "EVICTORS": 1, "OPTIMISTS": 2, "ROUNDS": 1}),
@@ -59,6 +60,9 @@ CACHE_BROKEN = [
     ("BREAK_LOG", {"FLUSHERS": 1}, "durable"),
     ("BREAK_POSITION", {"FLUSHERS": 1}, "last"),
     ("BREAK_WAKE", {"FLUSHERS": 1}, "invalid end state"),
+    ("BREAK_SLOT", {"EVICTORS": 1, "FLUSHERS": 1, "PINNERS": 1}, "a!=99"),
+    ("BREAK_SCAN", {"EVICTORS": 1, "FLUSHERS": 1, "PINNERS": 1}, "a!=99"),
+    ("BREAK_RESTORE", {"EVICTORS": 1, "FLUSHERS": 1, "PINNERS": 1}, "invalid end state"),
 ]
 MODELS = {"page": (NOBODY, SOUND, BROKEN), "cache": (CACHE_NOBODY, CACHE_SOUND, CACHE_BROKEN)}
 

@@ -53,6 +53,7 @@ struct run {
 	bool fails;
 	_Atomic uint64_t position; /* of the log */
 	_Atomic uint64_t gets, looks;
+	_Atomic uint64_t handed;   /* a page, and 1: pinned for reading by a thread, to be put by another */
 	pthread_mutex_t latches[LATCHES];
 	uint64_t shadow[PAGES]; /* latch: sequence number; 0: never changed, the page is zeros */
 	_Atomic bool stop;
@@ -112,7 +113,29 @@ static void read_one(struct run *run, uint64_t page, unsigned mode)
 	pthread_mutex_lock(latch);
 	check_page(run, data, page, run->shadow[page]);
 	pthread_mutex_unlock(latch);
-	MUST(!hmm_cache_put(run->cache, page, HMM_CACHE_READ, 0));
+	if (page % 8 == 0)
+		page = atomic_exchange(&run->handed, page + 1) - 1;
+	if (page != UINT64_MAX)
+		MUST(!hmm_cache_put(run->cache, page, HMM_CACHE_READ, 0));
+}
+
+/* More pins than a thread keeps to itself, some of them of one page. */
+static void read_many(struct run *run, uint64_t *seed)
+{
+	uint64_t pages[12];
+	unsigned n = 0;
+	void *data;
+
+	for (unsigned i = 0; i < 12; i++) {
+		pages[n] = i % 3 ? random_of(seed) % 40 : pick(seed);
+		n += hmm_cache_get(run->cache, pages[n], HMM_CACHE_NOWAIT, &data) == 0;
+	}
+	for (; n; n--) {
+		unsigned i = (unsigned)(random_of(seed) % n);
+
+		MUST(!hmm_cache_put(run->cache, pages[i], HMM_CACHE_READ, 0));
+		pages[i] = pages[n - 1];
+	}
 }
 
 /* Optimistic readers look at the contents meanwhile. */
@@ -263,6 +286,8 @@ static void *work(void *arg)
 
 		if (r < 400)
 			look_at_one(run, page);
+		else if (r < 410)
+			read_many(run, &w->seed);
 		else if (r < 700)
 			read_one(run, page, r < 420 ? HMM_CACHE_RESIDENT : r < 440 ? HMM_CACHE_NOWAIT : HMM_CACHE_STREAM(3));
 		else if (r < 950)
@@ -327,6 +352,8 @@ static void close_run(struct run *run)
 	const char *misuse = NULL;
 
 	ck_assert_int_eq(hmm_store_set_fault(run->store, NULL), 0);
+	if (run->handed)
+		ck_assert_int_eq(hmm_cache_put(run->cache, run->handed - 1, HMM_CACHE_READ, 0), 0);
 	hmm_region_abandon(run->region);
 	ck_assert_int_eq(hmm_cache_destroy(run->cache), 0);
 	for (uint64_t i = 0; i < PAGES; i++) {

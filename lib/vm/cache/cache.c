@@ -12,6 +12,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/store/store.h"
+#include "lib/vm/cache/hazard.h"
 #include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
 
@@ -77,6 +78,7 @@ static void fill_in(struct hmm_cache *cache, struct hmm_space *space, struct hmm
 	cache->extra = o->extra;
 	cache->flags = o->flags;
 	cache->writable = !store || hmm__store_writable(store);
+	cache->local = !(o->flags & HMM_CACHE_VOLATILE); /* there a pin for reading may make a page dirty */
 	cache->dirty_target = o->dirty_target;
 	cache->dirty_limit = o->dirty_limit;
 	cache->throttled = o->dirty_limit != 0;
@@ -194,6 +196,8 @@ int hmm_cache_create(struct hmm_space *space, struct hmm_store *store, size_t pa
 
 static bool pinned(const struct hmm_cache *cache)
 {
+	if (hmm__hazard_any(cache->words, cache->npages))
+		return true;
 	for (uint64_t page = 0; (page = hmm__cache_next(cache, page)) < cache->npages; page++) {
 		if (atomic_load(&cache->words[page]) & HMM__PIN_MASK)
 			return true;

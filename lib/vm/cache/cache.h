@@ -7,10 +7,11 @@
  *
  *   ABSENT --get--> LOADING --read--> MAPPED --evict, discard--> ABSENT
  *
- * C1  MAPPED is left only by who changes the word, without pins and without WRITEBACK, under the space's lock, to ABSENT
- *     (eviction, discard), or, for the frame's only pinner, to another number (rekey).
- * C2  The hit path takes no lock: pin and unpin are one compare-and-swap of the word each.  Pins in HMM__PIN_MASK
- *     (every pin), those for writing also in HMM__WRITER_MASK.
+ * C1  MAPPED is left only by who changes the word, without pins and without WRITEBACK, to LOADING, and then finds no pin in
+ *     a slot (hmm__cache_close): under the space's lock, to become ABSENT (eviction, discard) or to move, or, for the frame's
+ *     only pinner, to get another number (rekey).
+ * C2  The hit path takes no lock.  A pin for reading is in a slot of its thread (hazard.h) or in the word, one for writing in
+ *     the word: HMM__PIN_MASK (every such pin), those for writing also in HMM__WRITER_MASK.
  * C3  A write-out sets WRITEBACK on a MAPPED, DIRTY page without writers and clears it at its end, with DIRTY if the store
  *     accepted the page.  While WRITEBACK is set no writer enters and nothing is evicted; readers come and go.  Who waits
  *     for it sets WAITERS.
@@ -90,6 +91,7 @@ struct hmm_cache {
 	_Atomic uint32_t dead;        /* after fork */
 	uint8_t unit;                 /* (i) of places: shift */
 	bool writable;                /* (i) */
+	bool local;                   /* (i) pins for reading are kept in slots of threads (hazard.h) */
 	bool throttled;               /* (i) there is a dirty_limit */
 
 	_Alignas(64) struct hmm__cached *cached; /* (i) the space's */
@@ -190,11 +192,20 @@ enum hmm__pin { HMM__PINNED, HMM__PIN_NOT, HMM__PIN_TOO_MANY };
 enum hmm__pin hmm__cache_pin(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t *ret_word);
 /* After that: a writer changes the version; returns the contents. */
 void *hmm__cache_enter(struct hmm_cache *cache, uint64_t w, unsigned mode);
+/*
+ * C1: *w, as seen: MAPPED.  From it to LOADING, which is ours then; hmm__cache_leave() ends it.  CHANGED: the word is another,
+ * in *w.  PINNED: it is in a slot, and as it was.  A pin in *w is the caller's business.
+ */
+enum hmm__close { HMM__CLOSED, HMM__CLOSE_CHANGED, HMM__CLOSE_PINNED };
+enum hmm__close hmm__cache_close(struct hmm_region *region, uint64_t page, uint64_t *w);
 /* Of a get: 0 or -errno. */
 int hmm__cache_mode_check(const struct hmm_cache *cache, uint64_t page, unsigned mode);
 
 /* put.c */
 int hmm__cache_put_slow(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t position);
+/* No lock held, not in a call: put with DISCARD, and the last pin has gone: it is dropped (C9), unless it is pinned again. */
+void hmm__cache_drop_free(struct hmm_cache *cache, uint64_t page);
+int hmm__cache_unpin(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t position); /* -EINVAL: not pinned so */
 
 /* load.c */
 #define HMM__CACHE_AGAIN 2 /* beside the results of hmm_cache_get() */
@@ -202,8 +213,10 @@ int hmm__cache_load(struct hmm_cache *cache, uint64_t page, unsigned mode, void 
 
 /* place.c */
 #define HMM__CACHE_NAP_NS UINT64_C(10000000) /* looked anew so often while all pages are pinned */
+struct hmm__call;
 struct hmm__cache_want {
 	struct hmm_cache *cache;
+	struct hmm__call *call; /* the one we are in; its signals get blocked when more is to be done than to drop a clean page */
 	uint64_t page;          /* LOADING and ours */
 	unsigned mode;          /* NOWAIT, class and stream count */
 	enum hmm_access access;
@@ -239,8 +252,10 @@ uint32_t hmm__cache_take_victim(struct hmm_space *space, struct hmm__batch *b, u
  * them out of the batch (regions' pages stay in it).  Returns pages dropped, or -errno.
  */
 int64_t hmm__cache_evict_dirty(struct hmm_space *space, struct hmm__batch *b);
-/* Under the lock: a MAPPED page of ours whose word was just taken to ABSENT: slot, frame, books.  evicted: leaves a ghost. */
+/* Under the lock: a page that is closed: slot, frame, books.  evicted: leaves a ghost. */
 void hmm__cache_forget(struct hmm_cache *cache, uint64_t page, uint32_t frame, bool evicted, enum hmm_removed why);
+/* The same, and the word becomes ABSENT.  w: as it was when it was closed. */
+void hmm__cache_gone(struct hmm_cache *cache, uint64_t page, uint64_t w, bool evicted, enum hmm_removed why);
 
 /* write.c: no lock held */
 /* The page is MAPPED, DIRTY and has WRITEBACK (ours): write all items, which may be of several caches; clears WRITEBACK. */

@@ -62,7 +62,7 @@ static bool move_page(struct hmm_space *space, struct hmm__cache_pool *pool, uin
 	uint8_t *from = hmm__slot_address(pool->window, extent) + (size_t)i * pool->stride, *data;
 
 	if (hmm__word_state(w) != HMM__MAPPED || w & (HMM__PIN_MASK | HMM__WRITEBACK) ||
-	    !hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
+	    hmm__cache_close(f->region, f->page, &w) != HMM__CLOSED)
 		return false;
 	if (!hmm__cache_slot_take(pool, number, &data, &to)) {
 		hmm__cache_leave(f->region, f->page, w);

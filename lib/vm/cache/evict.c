@@ -8,7 +8,7 @@
  */
 #include <errno.h>
 
-#include "lib/vm/cache/cache.h"
+#include "lib/vm/cache/hazard.h"
 #include "lib/vm/record.h"
 
 void hmm__cache_forget(struct hmm_cache *cache, uint64_t page, uint32_t frame, bool evicted, enum hmm_removed why)
@@ -31,14 +31,25 @@ void hmm__cache_forget(struct hmm_cache *cache, uint64_t page, uint32_t frame, b
 	hmm__frame_put(space, frame);
 }
 
-/* Under the lock, the word has just gone from w to ABSENT. */
-static void gone(struct hmm_cache *cache, uint64_t page, uint64_t w)
+enum hmm__close hmm__cache_close(struct hmm_region *region, uint64_t page, uint64_t *w)
 {
-	hmm__cache_forget(cache, page, hmm__word_frame(w), true, HMM_REMOVED_UNMAPPED);
+	hmm__word *word = &region->words[page];
+
+	assert(hmm__word_state(*w) == HMM__MAPPED);
+	if (!atomic_compare_exchange_strong(word, w, hmm__word_with_state(*w, HMM__LOADING)))
+		return HMM__CLOSE_CHANGED;
+	if (HMM__LIKELY(!hmm__hazard_any(word, 1)))
+		return HMM__CLOSED;
+	hmm__cache_leave(region, page, *w);
+	return HMM__CLOSE_PINNED;
+}
+
+void hmm__cache_gone(struct hmm_cache *cache, uint64_t page, uint64_t w, bool evicted, enum hmm_removed why)
+{
+	hmm__cache_forget(cache, page, hmm__word_frame(w), evicted, why);
 	if (w & HMM__DIRTY)
 		atomic_fetch_sub_explicit(&cache->dirty, 1, memory_order_relaxed);
-	if (w & HMM__WAITERS)
-		hmm__page_wake(cache->region, page);
+	hmm__cache_leave(cache->region, page, HMM__ABSENT);
 }
 
 /* Under the lock: to the batch, with a reference (C11).  w: as seen. */
@@ -81,9 +92,15 @@ uint32_t hmm__cache_take_victim(struct hmm_space *space, struct hmm__batch *b, u
 			claim_victim(space, b, number);
 			return 0;
 		}
-		if (hmm__word_cas(word, &w, HMM__ABSENT)) {
-			gone(region->cache, f->page, w);
+		switch (hmm__cache_close(region, f->page, &w)) {
+		case HMM__CLOSED:
+			hmm__cache_gone(region->cache, f->page, w, true, HMM_REMOVED_UNMAPPED);
 			return region->weight;
+		case HMM__CLOSE_PINNED:
+			hmm__frame_stays(space, number, HMM_REJECT_PINNED);
+			return 0;
+		case HMM__CLOSE_CHANGED:
+			break;
 		}
 	}
 }
@@ -111,11 +128,15 @@ static bool settle(struct hmm_space *space, struct hmm__item *it)
 	uint64_t w = atomic_load(word);
 
 	while (!it->error && !(w & HMM__PIN_MASK)) {
-		if (hmm__word_cas(word, &w, HMM__ABSENT)) {
+		enum hmm__close closed = hmm__cache_close(it->region, it->page, &w);
+
+		if (closed == HMM__CLOSED) {
 			hmm__cache_saved(it->region->cache, it);
-			gone(it->region->cache, it->page, w);
+			hmm__cache_gone(it->region->cache, it->page, w, true, HMM_REMOVED_UNMAPPED);
 			return true;
 		}
+		if (closed == HMM__CLOSE_PINNED)
+			break;
 	}
 	/* the verdict first: when WRITEBACK has gone the frame may be another page's before we have spoken */
 	hmm__frame_stays(space, it->frame, it->error ? HMM_REJECT_WRITE : HMM_REJECT_PINNED);

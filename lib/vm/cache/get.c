@@ -2,7 +2,7 @@
 /*
  * get.c - hits: pin, unpin, look without a pin
  *
- * Everything here is one compare-and-swap of the page word, or none (C2).  What needs more - a page that is not there, a
+ * Everything here is one compare-and-swap of a slot of the thread or of the page word, or none (C2).  What needs more - a page that is not there, a
  * write-out that is waited for, the last pin of a page that is to be dropped - is in load.c and put.c.
  *
  * Optimistic readers are told by the version of the frame (C6): a writer enters the word first and changes the version
@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 
+#include "lib/vm/cache/hazard.h"
 #include "lib/vm/cache/touch.h"
 
 #define GET_KNOWN \
@@ -82,6 +83,69 @@ static inline __attribute__((always_inline)) enum hmm__pin pin(struct hmm_cache 
 	return HMM__PIN_NOT;
 }
 
+/* A pin of a slot has gone: what the last one has to do. */
+static inline void slot_emptied(struct hmm_cache *cache, uint64_t page)
+{
+	if (HMM__UNLIKELY(atomic_load(&cache->words[page]) & HMM__FREE))
+		hmm__cache_drop_free(cache, page);
+	/* seq_cst: who waits for frames has counted itself before it looks at slots */
+	if (HMM__UNLIKELY(atomic_load(&cache->space->frame_waiters)))
+		hmm__frames_changed(cache->space);
+}
+
+static __attribute__((noinline)) void take_back(struct hmm_cache *cache, uint64_t page, _Atomic(hmm__word *) *slot)
+{
+	hmm__word *word = &cache->words[page];
+
+	if (atomic_compare_exchange_strong(slot, &word, NULL))
+		slot_emptied(cache, page);
+	else
+		(void)hmm__cache_unpin(cache, page, 0, 0); /* somebody has taken ours for his (H2) */
+}
+
+/* Pin for reading in a slot of this thread.  False: no slot is free, or the page is not there. */
+static inline __attribute__((always_inline)) bool pin_here(struct hmm_cache *cache, uint64_t page, uint64_t *ret_word)
+{
+	struct hmm__hazards *h = hmm__hazards;
+	hmm__word *word = &cache->words[page];
+	unsigned s = 0;
+
+	if (HMM__UNLIKELY(!h))
+		h = hmm__hazards_join();
+	__builtin_prefetch(word);
+	while (HMM__UNLIKELY(atomic_load_explicit(&h->slot[s], memory_order_relaxed))) {
+		if (++s == HMM__HAZARDS)
+			return false;
+	}
+	atomic_exchange(&h->slot[s], word);
+	*ret_word = atomic_load(word); /* H1 */
+	if (HMM__LIKELY(hmm__word_state(*ret_word) == HMM__MAPPED)) {
+		if (HMM__UNLIKELY(*ret_word & HMM__AHEAD))
+			*ret_word = atomic_fetch_and(word, ~HMM__AHEAD);
+		return true;
+	}
+	take_back(cache, page, &h->slot[s]);
+	return false;
+}
+
+/* Of this thread's slots.  False: the pin is not there. */
+static inline __attribute__((always_inline)) bool put_here(struct hmm_cache *cache, uint64_t page)
+{
+	struct hmm__hazards *h = hmm__hazards;
+
+	for (unsigned s = 0; HMM__LIKELY(h) && s < HMM__HAZARDS; s++) {
+		hmm__word *word = &cache->words[page];
+
+		if (atomic_load_explicit(&h->slot[s], memory_order_relaxed) != word)
+			continue;
+		if (HMM__LIKELY(atomic_compare_exchange_strong(&h->slot[s], &word, NULL))) {
+			slot_emptied(cache, page);
+			return true;
+		}
+	}
+	return false;
+}
+
 void *hmm__cache_enter(struct hmm_cache *cache, uint64_t w, unsigned mode)
 {
 	return enter(cache, w, mode);
@@ -105,11 +169,12 @@ int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **
 	}
 	if (HMM__UNLIKELY(cache->throttled) && (mode & (HMM_CACHE_WRITE | HMM_CACHE_NOWAIT)) == HMM_CACHE_WRITE)
 		hmm__cache_throttle(cache);
-	if (HMM__LIKELY(pin(cache, page, mode, &w) == HMM__PINNED)) {
+	if (HMM__LIKELY((cache->local && !(mode & HMM_CACHE_WRITE) && pin_here(cache, page, &w)) ||
+	                pin(cache, page, mode, &w) == HMM__PINNED)) {
 		*ret_data = enter(cache, w, mode);
 		if (HMM__UNLIKELY(w & HMM__AHEAD))
 			HMM__COUNT(cache->space, prefetch_hits, 1);
-		hmm__touch(cache->space, hmm__word_frame(w) | (mode & HMM_CACHE_WRITE ? HMM__TOUCH_WRITE : 0));
+		hmm__touch(cache->space, hmm__word_frame(w) | (mode & HMM_CACHE_WRITE ? HMM__TOUCH_WRITE : 0), false);
 		r = 0;
 	} else {
 		r = hmm__cache_load(cache, page, mode, ret_data);
@@ -131,10 +196,14 @@ int hmm_cache_put(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_
 #endif
 	if (HMM__UNLIKELY(mode & ~(unsigned)HMM_CACHE_WRITE || page >= cache->npages))
 		return hmm__cache_put_slow(cache, page, mode, position);
+	if (HMM__LIKELY(cache->local && !mode && put_here(cache, page)))
+		return 0;
 	w = atomic_load_explicit(word, memory_order_relaxed);
 	do {
-		if (HMM__UNLIKELY(hmm__word_state(w) != HMM__MAPPED || !hmm__word_pins(w) ||
-		                  (mode & HMM_CACHE_WRITE && !hmm__word_writers(w)) || w & (HMM__FREE | HMM__WAITERS)))
+		unsigned writers = hmm__word_writers(w);
+
+		if (HMM__UNLIKELY(hmm__word_state(w) != HMM__MAPPED || w & (HMM__FREE | HMM__WAITERS) ||
+		                  (mode ? !writers : hmm__word_pins(w) <= writers)))
 			return hmm__cache_put_slow(cache, page, mode, position);
 		next = w - sub;
 		/* seq_cst: who waits for frames has counted itself before it looks at words */
@@ -170,7 +239,7 @@ int hmm_cache_read_begin(struct hmm_cache *cache, uint64_t page, const void **re
 	ret_version->frame = hmm__word_frame(w);
 	*ret_data = hmm__cache_at(cache, spot);
 	if (HMM__UNLIKELY((++t->looks & LOOKS_MASK) == 0))
-		hmm__touch(cache->space, hmm__word_frame(w));
+		hmm__touch(cache->space, hmm__word_frame(w), false);
 	return 0;
 }
 

@@ -55,9 +55,9 @@ static int fill(struct hmm_cache *cache, struct hmm__cache_want *k)
 }
 
 /* The page is LOADING and ours: bring it in, pinned.  1: created. */
-static int bring_in(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data)
+static int bring_in(struct hmm_cache *cache, struct hmm__call *call, uint64_t page, unsigned mode, void **ret_data)
 {
-	struct hmm__cache_want k = { .cache = cache, .page = page, .mode = mode,
+	struct hmm__cache_want k = { .cache = cache, .call = call, .page = page, .mode = mode,
 		                     .access = mode & HMM_CACHE_WRITE ? HMM_ACCESS_WRITE : HMM_ACCESS_READ };
 	uint64_t w = HMM__MAPPED + HMM__PIN_ONE + (mode & HMM_CACHE_WRITE ? HMM__WRITER_ONE : 0);
 	int r = hmm__cache_place(&k);
@@ -89,7 +89,7 @@ static int may_bring_in(const struct hmm_cache *cache, unsigned mode)
 }
 
 /* One look at the word.  HMM__AGAIN: it has changed. */
-static int look(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data)
+static int look(struct hmm_cache *cache, struct hmm__call *call, uint64_t page, unsigned mode, void **ret_data)
 {
 	hmm__word *word = &cache->words[page];
 	uint64_t w;
@@ -98,7 +98,7 @@ static int look(struct hmm_cache *cache, uint64_t page, unsigned mode, void **re
 	switch (hmm__cache_pin(cache, page, mode, &w)) {
 	case HMM__PINNED:
 		*ret_data = hmm__cache_enter(cache, w, mode);
-		hmm__touch(cache->space, hmm__word_frame(w) | (mode & HMM_CACHE_WRITE ? HMM__TOUCH_WRITE : 0));
+		hmm__touch(cache->space, hmm__word_frame(w) | (mode & HMM_CACHE_WRITE ? HMM__TOUCH_WRITE : 0), true);
 		return 0;
 	case HMM__PIN_TOO_MANY:
 		return -EOVERFLOW;
@@ -118,7 +118,7 @@ static int look(struct hmm_cache *cache, uint64_t page, unsigned mode, void **re
 	hmm__cache_reached(cache, page);
 	if (!hmm__word_cas(word, &w, HMM__LOADING))
 		return HMM__CACHE_AGAIN;
-	return bring_in(cache, page, mode, ret_data);
+	return bring_in(cache, call, page, mode, ret_data);
 }
 
 int hmm__cache_load(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data)
@@ -128,10 +128,10 @@ int hmm__cache_load(struct hmm_cache *cache, uint64_t page, unsigned mode, void 
 
 	if (mode & HMM_CACHE_RESIDENT && hmm__word_state(atomic_load(&cache->words[page])) == HMM__ABSENT)
 		return atomic_load_explicit(&cache->dead, memory_order_relaxed) ? -ENODEV : -ENOENT;
-	hmm__call_begin_space(&call, cache->space);
+	hmm__call_begin_light(&call, cache->space);
 	do
 		r = atomic_load_explicit(&cache->dead, memory_order_relaxed) ? -ENODEV
-		                                                             : look(cache, page, mode, ret_data);
+		                                                             : look(cache, &call, page, mode, ret_data);
 	while (r == HMM__CACHE_AGAIN);
 	if (!(mode & HMM_CACHE_NOWAIT))
 		hmm__reclaim_poke(cache->space);

@@ -125,8 +125,11 @@ static enum found try_once(struct hmm__cache_want *k, bool no_room)
 		b = NULL;
 	}
 	hmm__unlock(&space->lock);
-	if (b && finish_batch(space, b) && found != FOUND)
-		found = PROGRESS;
+	if (b) {
+		hmm__call_block(k->call);
+		if (finish_batch(space, b) && found != FOUND)
+			found = PROGRESS;
+	}
 	return found;
 }
 
@@ -173,6 +176,7 @@ int hmm__cache_place(struct hmm__cache_want *k)
 
 		if (found == FOUND)
 			return 0;
+		hmm__call_block(k->call);
 		if (found == ROOM) {
 			no_room = hmm__cache_extent_add(cache->pool) != 0;
 			continue;

@@ -85,7 +85,7 @@ static uint64_t room(const struct hmm_cache *cache)
 }
 
 /* Returns how many were read; *full: no more frames can be had.  *error: of the store. */
-static unsigned load(struct hmm_cache *cache, const uint64_t *pages, unsigned n, unsigned mode, bool *full, int *error)
+static unsigned load(struct hmm_cache *cache, struct hmm__call *call, const uint64_t *pages, unsigned n, unsigned mode, bool *full, int *error)
 {
 	struct hmm_space *space = cache->space;
 	struct hmm__cache_want wants[BATCH];
@@ -96,7 +96,8 @@ static unsigned load(struct hmm_cache *cache, const uint64_t *pages, unsigned n,
 		struct hmm__cache_want *k = &wants[count];
 		int r;
 
-		*k = (struct hmm__cache_want){ .cache = cache, .page = pages[i], .access = HMM_ACCESS_PREFETCH,
+		*k = (struct hmm__cache_want){ .cache = cache, .call = call, .page = pages[i],
+			                       .access = HMM_ACCESS_PREFETCH,
 			                       .mode = (mode & ~0xffu) | HMM_CACHE_NOWAIT };
 		r = claim(k);
 		*full = r == -ENOBUFS;
@@ -138,7 +139,7 @@ int64_t hmm_cache_prefetch(struct hmm_cache *cache, const uint64_t *pages, unsig
 	}
 	for (most = room(cache); !full && most && (count = pick(cache, pages, n, from, batch)); most -= count) {
 		count = (unsigned)HMM__MIN(count, most);
-		total += load(cache, batch, count, mode, &full, &error);
+		total += load(cache, &call, batch, count, mode, &full, &error);
 		from = batch[count - 1] + 1;
 	}
 	hmm__call_end(&call);

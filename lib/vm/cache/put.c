@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "lib/vm/cache/cache.h"
+#include "lib/vm/cache/hazard.h"
 #include "lib/vm/call.h"
 
 /* C4: before the word says DIRTY.  The caller has the page pinned for writing, so nobody resets them. */
@@ -21,19 +21,25 @@ static void note_position(struct hmm__cached *c, uint64_t position)
 		;
 }
 
-static int not_pinned(void)
+/* Of a put or mark of the program's. */
+static int checked(int r)
 {
 #ifdef HMM_DEBUG
-	assert(!"the page is pinned as it is put or marked");
+	assert(r != -EINVAL && "the page is pinned as it is put or marked");
 #endif
-	return -EINVAL;
+	return r;
 }
 
-/* Has the page the pins that are spoken of? */
-static bool pinned_so(uint64_t w, unsigned mode)
+/* Has the word the pin that is spoken of?  sub: it is given back, so one for reading must not be a writer's. */
+static bool pinned_so(uint64_t w, unsigned mode, uint64_t sub)
 {
-	return hmm__word_state(w) == HMM__MAPPED && hmm__word_pins(w) &&
-	       (!(mode & HMM_CACHE_WRITE) || hmm__word_writers(w));
+	unsigned pins = hmm__word_pins(w), writers = hmm__word_writers(w);
+
+	if (hmm__word_state(w) != HMM__MAPPED)
+		return false;
+	if (mode & HMM_CACHE_WRITE)
+		return pins && writers;
+	return sub ? pins > writers : pins;
 }
 
 static bool modes_fit(const struct hmm_cache *cache, unsigned mode)
@@ -45,8 +51,7 @@ static bool modes_fit(const struct hmm_cache *cache, unsigned mode)
 	return !(mode & HMM_CACHE_DIRTY) || mode & HMM_CACHE_WRITE || cache->flags & HMM_CACHE_VOLATILE;
 }
 
-/* Nobody has it pinned, and its contents are not needed (C9). */
-static void drop_free(struct hmm_cache *cache, uint64_t page)
+void hmm__cache_drop_free(struct hmm_cache *cache, uint64_t page)
 {
 	struct hmm_space *space = cache->space;
 	hmm__word *word = &cache->words[page];
@@ -55,26 +60,21 @@ static void drop_free(struct hmm_cache *cache, uint64_t page)
 	hmm__call_begin_space(&call, space);
 	for (;;) {
 		uint64_t w = atomic_load(word);
-		bool dropped;
+		enum hmm__close closed;
 
-		if (hmm__word_state(w) != HMM__MAPPED || w & HMM__PIN_MASK || !(w & HMM__FREE))
+		if (hmm__word_state(w) == HMM__ABSENT || w & HMM__PIN_MASK || !(w & HMM__FREE))
 			break;
-		if (w & HMM__WRITEBACK) {
+		if (hmm__word_busy(w) || w & HMM__WRITEBACK) {
 			hmm__page_wait(cache->region, word, w);
 			continue;
 		}
 		hmm__lock(&space->lock);
-		dropped = hmm__word_cas(word, &w, HMM__ABSENT);
-		if (dropped)
-			hmm__cache_forget(cache, page, hmm__word_frame(w), false, HMM_REMOVED_DISCARDED);
+		closed = hmm__cache_close(cache->region, page, &w);
+		if (closed == HMM__CLOSED)
+			hmm__cache_gone(cache, page, w, false, HMM_REMOVED_DISCARDED);
 		hmm__unlock(&space->lock);
-		if (!dropped)
-			continue;
-		if (w & HMM__DIRTY)
-			atomic_fetch_sub_explicit(&cache->dirty, 1, memory_order_relaxed);
-		if (w & HMM__WAITERS)
-			hmm__page_wake(cache->region, page);
-		break;
+		if (closed != HMM__CLOSE_CHANGED)
+			break; /* gone, or the last pin's, which is in a slot */
 	}
 	hmm__call_end(&call);
 }
@@ -101,11 +101,14 @@ static int change(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_
 	uint64_t w = atomic_load(word), next;
 	bool noted = false;
 
-	if (cache->flags & HMM_CACHE_VOLATILE && mode & HMM_CACHE_DIRTY && pinned_so(w, mode))
+	if (cache->flags & HMM_CACHE_VOLATILE && mode & HMM_CACHE_DIRTY)
 		position = 0;
 	do {
-		if (!pinned_so(w, mode))
-			return not_pinned();
+		while (!pinned_so(w, mode, sub)) {
+			if (mode & HMM_CACHE_WRITE || !hmm__hazard_absorb(cache, page)) /* H3 of hazard.h */
+				return -EINVAL;
+			w = atomic_load(word);
+		}
 		if (mode & HMM_CACHE_DIRTY && !noted)
 			note_position(&cache->cached[hmm__word_frame(w)], position);
 		noted = true;
@@ -123,7 +126,7 @@ static int change(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_
 	return 0;
 }
 
-int hmm__cache_put_slow(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t position)
+int hmm__cache_unpin(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t position)
 {
 	uint64_t next;
 	int r;
@@ -131,15 +134,20 @@ int hmm__cache_put_slow(struct hmm_cache *cache, uint64_t page, unsigned mode, u
 	if (atomic_load_explicit(&cache->dead, memory_order_relaxed))
 		return -ENODEV;
 	if (page >= cache->npages || !modes_fit(cache, mode))
-		return not_pinned();
+		return -EINVAL;
 	r = change(cache, page, mode, HMM__PIN_ONE + (mode & HMM_CACHE_WRITE ? HMM__WRITER_ONE : 0), position, &next);
 	if (r || next & HMM__PIN_MASK)
 		return r;
 	if (next & HMM__FREE)
-		drop_free(cache, page);
+		hmm__cache_drop_free(cache, page);
 	if (atomic_load(&cache->space->frame_waiters))
 		hmm__frames_changed(cache->space);
 	return 0;
+}
+
+int hmm__cache_put_slow(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t position)
+{
+	return checked(hmm__cache_unpin(cache, page, mode, position));
 }
 
 int hmm_cache_mark(struct hmm_cache *cache, uint64_t page, uint64_t position)
@@ -149,5 +157,5 @@ int hmm_cache_mark(struct hmm_cache *cache, uint64_t page, uint64_t position)
 
 	if (atomic_load_explicit(&cache->dead, memory_order_relaxed))
 		return -ENODEV;
-	return page < cache->npages ? change(cache, page, mode, 0, position, &next) : not_pinned();
+	return checked(page < cache->npages ? change(cache, page, mode, 0, position, &next) : -EINVAL);
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #include "lib/store/store.h"
-#include "lib/vm/cache/cache.h"
+#include "lib/vm/cache/hazard.h"
 #include "lib/vm/call.h"
 
 static int begin(struct hmm__call *call, struct hmm_cache *cache)
@@ -30,11 +30,22 @@ static bool range_fits(const struct hmm_cache *cache, uint64_t page, uint64_t np
 
 static bool any_pinned(struct hmm_cache *cache, uint64_t page, uint64_t end)
 {
+	if (page < end && hmm__hazard_any(&cache->words[page], end - page))
+		return true;
 	for (; (page = hmm__cache_next(cache, page)) < end; page++) {
 		if (atomic_load(&cache->words[page]) & HMM__PIN_MASK)
 			return true;
 	}
 	return false;
+}
+
+/* Under the lock: the page is ours, LOADING.  *pins: some were taken away. */
+static enum hmm__close close_by_force(struct hmm_cache *cache, uint64_t page, uint64_t *w, bool *pins)
+{
+	if (!hmm__word_cas(&cache->words[page], w, hmm__word_with_state(*w, HMM__LOADING)))
+		return HMM__CLOSE_CHANGED;
+	*pins = hmm__hazard_clear(&cache->words[page], 1) > 0 || *w & HMM__PIN_MASK;
+	return HMM__CLOSED;
 }
 
 int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force)
@@ -44,7 +55,8 @@ int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force)
 
 	for (;;) {
 		uint64_t w = atomic_load(word);
-		bool dropped;
+		enum hmm__close closed;
+		bool pins = false;
 
 		if (hmm__word_state(w) == HMM__ABSENT)
 			return 0;
@@ -55,20 +67,15 @@ int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force)
 			continue;
 		}
 		hmm__lock(&space->lock);
-		dropped = hmm__word_cas(word, &w, HMM__ABSENT);
-		if (dropped)
-			hmm__cache_forget(cache, page, hmm__word_frame(w), false,
-			                  force ? HMM_REMOVED_UNMAPPED : HMM_REMOVED_DISCARDED);
+		closed = force ? close_by_force(cache, page, &w, &pins) : hmm__cache_close(cache->region, page, &w);
+		if (closed == HMM__CLOSED)
+			hmm__cache_gone(cache, page, w, false, force ? HMM_REMOVED_UNMAPPED : HMM_REMOVED_DISCARDED);
 		hmm__unlock(&space->lock);
-		if (!dropped)
+		if (closed == HMM__CLOSE_CHANGED)
 			continue;
-		if (w & HMM__DIRTY)
-			atomic_fetch_sub_explicit(&cache->dirty, 1, memory_order_relaxed);
-		if (w & HMM__WAITERS)
-			hmm__page_wake(cache->region, page);
-		if (w & HMM__PIN_MASK)
+		if (pins)
 			hmm__pins_gone(cache, page);
-		return 0;
+		return closed == HMM__CLOSED ? 0 : -EBUSY;
 	}
 }
 
@@ -136,6 +143,9 @@ static int own_from(struct hmm_cache *cache, uint64_t from, uint64_t *ret_word)
 	for (;;) {
 		uint64_t w = atomic_load(word);
 
+		/* our pin may be in a slot, and somebody about to find it there */
+		if (!hmm__word_pins(w) && hmm__hazard_absorb(cache, from))
+			continue;
 		if (hmm__word_state(w) != HMM__MAPPED || !hmm__word_pins(w))
 			return -EINVAL;
 		if (hmm__word_pins(w) > 1)
@@ -144,10 +154,15 @@ static int own_from(struct hmm_cache *cache, uint64_t from, uint64_t *ret_word)
 			hmm__page_wait(cache->region, word, w);
 			continue;
 		}
-		if (!hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING)))
-			continue;
-		*ret_word = w;
-		return 0;
+		switch (hmm__cache_close(cache->region, from, &w)) {
+		case HMM__CLOSED:
+			*ret_word = w;
+			return 0;
+		case HMM__CLOSE_PINNED:
+			return -EBUSY;
+		case HMM__CLOSE_CHANGED:
+			break;
+		}
 	}
 }
 
@@ -160,6 +175,7 @@ static int own_to(struct hmm_cache *cache, uint64_t to, uint64_t *ret_word)
 	hmm__cache_reached(cache, to);
 	for (;;) {
 		uint64_t w = atomic_load(word);
+		enum hmm__close closed;
 
 		/* also while it is LOADING by another rekey, which may want our page's number */
 		if (w & HMM__PIN_MASK)
@@ -168,10 +184,16 @@ static int own_to(struct hmm_cache *cache, uint64_t to, uint64_t *ret_word)
 			hmm__page_wait(cache->region, word, w); /* who is busy with it does not wait for our page */
 			continue;
 		}
-		if (hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LOADING))) {
+		if (hmm__word_state(w) == HMM__ABSENT)
+			closed = hmm__word_cas(word, &w, HMM__LOADING) ? HMM__CLOSED : HMM__CLOSE_CHANGED;
+		else
+			closed = hmm__cache_close(cache->region, to, &w);
+		if (closed == HMM__CLOSED) {
 			*ret_word = w;
 			return 0;
 		}
+		if (closed == HMM__CLOSE_PINNED)
+			return -EBUSY;
 	}
 }
 
@@ -229,7 +251,7 @@ static bool shrink_page(struct hmm_cache *cache, struct hmm__batch *b, uint64_t 
 {
 	struct hmm_space *space = cache->space;
 	uint64_t w = atomic_load(&cache->words[page]);
-	bool dropped;
+	bool gone;
 
 	if (hmm__word_state(w) != HMM__MAPPED || w & (HMM__PIN_MASK | HMM__WRITEBACK))
 		return false;
@@ -244,13 +266,11 @@ static bool shrink_page(struct hmm_cache *cache, struct hmm__batch *b, uint64_t 
 		return false;
 	}
 	hmm__lock(&space->lock);
-	dropped = hmm__word_cas(&cache->words[page], &w, HMM__ABSENT);
-	if (dropped)
-		hmm__cache_forget(cache, page, hmm__word_frame(w), true, HMM_REMOVED_UNMAPPED);
+	gone = hmm__cache_close(cache->region, page, &w) == HMM__CLOSED;
+	if (gone)
+		hmm__cache_gone(cache, page, w, true, HMM_REMOVED_UNMAPPED);
 	hmm__unlock(&space->lock);
-	if (dropped && w & HMM__WAITERS)
-		hmm__page_wake(cache->region, page);
-	return dropped;
+	return gone;
 }
 
 int64_t hmm_cache_shrink(struct hmm_cache *cache, uint64_t n)

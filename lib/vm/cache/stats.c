@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/vm/cache/cache.h"
+#include "lib/vm/cache/hazard.h"
 #include "lib/vm/call.h"
 
 static uint64_t count_pinned(const struct hmm_cache *cache)
 {
-	uint64_t n = 0;
+	uint64_t n = hmm__hazard_count(cache->words, cache->npages);
 
 	for (uint64_t page = 0; (page = hmm__cache_next(cache, page)) < cache->npages; page++)
 		n += hmm__word_pins(atomic_load_explicit(&cache->words[page], memory_order_relaxed)) != 0;
@@ -108,6 +108,7 @@ void hmm__cache_forked(struct hmm_space *space)
 		forget_words(c);
 	for (struct hmm__cache_pool *p = space->cache_pools; p; p = p->next)
 		forget_extents(p);
+	hmm__hazards_forked();
 	space->free_packed = 0;
 	atomic_store(&space->frame_waiters, 0);
 }

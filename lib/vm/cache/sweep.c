@@ -24,11 +24,9 @@ static bool take(struct hmm_space *space, struct hmm__batch *b, uint32_t number)
 	if (hmm__word_state(w) != HMM__MAPPED || w & (HMM__PIN_MASK | HMM__WRITEBACK))
 		return false;
 	if (!(w & HMM__DIRTY)) {
-		if (!hmm__word_cas(word, &w, HMM__ABSENT))
+		if (hmm__cache_close(f->region, f->page, &w) != HMM__CLOSED)
 			return false;
-		hmm__cache_forget(cache, f->page, number, true, HMM_REMOVED_UNMAPPED);
-		if (w & HMM__WAITERS)
-			hmm__page_wake(f->region, f->page);
+		hmm__cache_gone(cache, f->page, w, true, HMM_REMOVED_UNMAPPED);
 		return true;
 	}
 	if (!b || b->n == HMM__BATCH_MAX || !hmm__region_hold_inside(f->region))

@@ -13,6 +13,7 @@
 #include "lib/vm/cache/touch.h"
 
 #include "lib/base/futex.h"
+#include "lib/vm/call.h"
 #include "lib/vm/record.h"
 
 #define SPINS 50u
@@ -34,8 +35,6 @@ static void deliver(struct hmm_space *space, struct hmm__touches *t)
 	uint32_t n = 0;
 	bool write = false;
 
-	for (uint32_t i = 0; i < t->n; i++)
-		__builtin_prefetch(&space->frames[t->frames[i] & ~HMM__TOUCH_WRITE]);
 	for (uint32_t i = 0; i < t->n; i++) {
 		uint32_t number = t->frames[i] & ~HMM__TOUCH_WRITE;
 		bool writes = t->frames[i] & HMM__TOUCH_WRITE;
@@ -87,6 +86,8 @@ static bool lock_soon(struct hmm_space *space)
 /* The space is alive: the caller uses it, or holds the spaces lock and has found it. */
 static void flush(struct hmm_space *space, struct hmm__touches *t)
 {
+	for (uint32_t i = 0; i < t->n; i++)
+		__builtin_prefetch(&space->frames[t->frames[i] & ~HMM__TOUCH_WRITE]);
 	if (lock_soon(space)) {
 		deliver(space, t);
 		hmm__unlock(&space->lock);
@@ -108,15 +109,15 @@ static void flush_other(struct hmm__touches *t)
 	t->n = 0;
 }
 
-void hmm__touches_turn(struct hmm_space *space)
+static void turn(struct hmm_space *space)
 {
-	struct hmm__touches *t = hmm__touches, first = t[0];
-	sigset_t mask;
+	struct hmm__touches *t = hmm__touches;
 
-	hmm__signals_block(&mask);
 	if (t[0].space == space && t[0].serial == space->serial) {
 		flush(space, &t[0]);
 	} else {
+		struct hmm__touches first = t[0];
+
 		t[0] = t[1];
 		t[1] = first;
 		if (t[0].space != space || t[0].serial != space->serial) {
@@ -128,5 +129,16 @@ void hmm__touches_turn(struct hmm_space *space)
 		if (t[0].n == HMM__TOUCHES)
 			flush(space, &t[0]);
 	}
-	hmm__signals_restore(&mask);
+}
+
+/* A call like others: signals, and a fork that must not meet the lock held. */
+void hmm__touches_turn(struct hmm_space *space, bool inside)
+{
+	struct hmm__call call;
+
+	if (!inside)
+		hmm__call_begin_light(&call, space);
+	turn(space);
+	if (!inside)
+		hmm__call_end(&call);
 }

@@ -23,14 +23,15 @@ struct hmm__touches {
 extern _Thread_local struct hmm__touches hmm__touches[2];
 
 /* Make room in [0] for a touch of this space: deliver what is there, or the other buffer becomes the first. */
-void hmm__touches_turn(struct hmm_space *space);
+void hmm__touches_turn(struct hmm_space *space, bool inside);
 
-static inline void hmm__touch(struct hmm_space *space, uint32_t touch)
+/* inside: within a call, which a fork waits for already. */
+static inline void hmm__touch(struct hmm_space *space, uint32_t touch, bool inside)
 {
 	struct hmm__touches *t = &hmm__touches[0];
 
 	if (HMM__UNLIKELY(t->n == HMM__TOUCHES || t->space != space || t->serial != space->serial))
-		hmm__touches_turn(space);
+		hmm__touches_turn(space, inside);
 	t->frames[t->n++] = touch;
 }
 
