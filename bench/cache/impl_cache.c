@@ -161,7 +161,7 @@ static inline uint64_t cache_read(struct worker *worker, uint32_t key)
 	uint32_t page = KEY_PAGE(key);
 	uint64_t wrong;
 	void *data;
-	int r = hmm_cache_get(cache, page, HMM_CACHE_READ | HMM_CACHE_LOOK, &data);
+	int r = hmm_cache_get(cache, page, HMM_CACHE_READ, &data);
 
 	if (__builtin_expect(r < 0, 0)) {
 		worker->error = r;

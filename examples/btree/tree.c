@@ -13,7 +13,7 @@ int pin(struct btree *t, uint64_t number, uint32_t level, unsigned mode, struct 
 {
 	unsigned class = level ? HMM_CLASS_INNER : HMM_CLASS_LEAF;
 	void *data;
-	int r = hmm_cache_get(t->cache, number, mode | HMM_CACHE_LOOK | HMM_CACHE_CLASS(class), &data);
+	int r = hmm_cache_get(t->cache, number, mode | HMM_CACHE_CLASS(class), &data);
 
 	if (r >= 0)
 		*ret_page = data;

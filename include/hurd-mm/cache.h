@@ -83,8 +83,6 @@ enum hmm_cache_mode {
 	                                anything).  With a store, needs HMM_CACHE_WRITE */
 	HMM_CACHE_NOWAIT = 1 << 2,   /* no I/O and no waiting: -EAGAIN instead.  With CREATE: evicts clean pages at most */
 	HMM_CACHE_RESIDENT = 1 << 3, /* only if it is resident: -ENOENT instead */
-	HMM_CACHE_LOOK = 1 << 6,     /* its first bytes are looked at next: a hit begins to fetch them.  Faster so, and slower
-	                                where they are not */
 
 	/* for hmm_cache_put() */
 	HMM_CACHE_DIRTY = 1 << 4,    /* contents were changed; needs HMM_CACHE_WRITE unless the cache is volatile */
@@ -101,7 +99,7 @@ enum hmm_cache_mode {
  *
  * Returns 0; 1 (HMM_CACHE_CREATE, and it was not resident); -EINVAL (modes that exclude each other); -ERANGE (beyond
  * max_pages); -EBADF (WRITE, and the store can't be written); -ENXIO (the page lies wholly past the store's end); -EIO and the
- * like (the store); -ENOENT, -EAGAIN (see the modes); -ENOBUFS (all frames are pinned or can't be written, and stayed so
+ * like (the store); -ENOENT, -EAGAIN (see the modes; of a volatile cache also -ENOENT without HMM_CACHE_CREATE); -ENOBUFS (all frames are pinned or can't be written, and stayed so
  * for wait_ms); -EOVERFLOW (too many pins); -ENODEV (after a fork).
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data);

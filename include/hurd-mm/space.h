@@ -109,7 +109,7 @@ struct hmm_space_options {
 	void *notice_arg;
 
 	/*
-	 * The most pages that may have frames at a time; 0: max_frames.  More than that is of use to caches only, whose pages may
+	 * The most pages that may have frames at a time; 0: max_frames; less is -EINVAL.  More is of use to caches only, whose pages may
 	 * be smaller than a frame (hurd-mm/cache.h): each page takes some 60 bytes of the library's memory while it is resident.
 	 */
 	uint64_t max_pages;

@@ -4,7 +4,8 @@
  *
  * L1  All signals are blocked while a lock is held: a handler that finds a lock taken finds it taken by another
  *     thread, which runs on; and no stop-the-world signal stops a holder.  Entry points block
- *     (hmm__signals_block), the SIGBUS handler and library threads run with all blocked anyway.
+ *     (hmm__signals_block), the SIGBUS handler and library threads run with all blocked anyway.  But for some calls
+ *     while nobody can fault (lib/vm/gate.c).
  * L2  Locks are taken in the order of their ranks, outer first (enum hmm__rank); debug builds check it.
  * L3  No lock is held across store I/O, an RPC, or a callback of the user's.
  */

@@ -101,16 +101,18 @@ static void map_watched(struct world *w, struct world_map *m, unsigned shift)
 static void expect_counts(struct world *w)
 {
 	struct timespec pause = { .tv_nsec = 1000000 };
-	uint64_t counted = world_stats(w).notices, seen = atomic_load(&watch.pages);
+	struct hmm_stats s = world_stats(w);
+	uint64_t seen = atomic_load(&watch.pages), asked = atomic_load(&watch.asked);
 
-	for (unsigned i = 0; i < 5000 && counted != seen; i++) {
+	for (unsigned i = 0; i < 5000 && (s.notices != seen || s.vetoes != asked); i++) {
 		nanosleep(&pause, NULL);
-		counted = world_stats(w).notices;
+		s = world_stats(w);
 		seen = atomic_load(&watch.pages);
+		asked = atomic_load(&watch.asked);
 	}
 	ck_assert_uint_eq(atomic_load(&watch.wrong), 0);
-	ck_assert_uint_eq(counted, seen);
-	ck_assert_uint_eq(s.vetoes, atomic_load(&watch.asked));
+	ck_assert_uint_eq(s.notices, seen);
+	ck_assert_uint_eq(s.vetoes, asked);
 }
 
 static void put(struct world *w, struct world_map *m, size_t page, uint64_t tag)

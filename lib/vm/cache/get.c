@@ -15,8 +15,8 @@
 #include "lib/vm/cache/touch.h"
 
 #define GET_KNOWN \
-	(HMM_CACHE_WRITE | HMM_CACHE_CREATE | HMM_CACHE_NOWAIT | HMM_CACHE_RESIDENT | HMM_CACHE_LOOK | ~0xffu)
-#define ODD_MODES (0xffu & ~(HMM_CACHE_WRITE | HMM_CACHE_LOOK))
+	(HMM_CACHE_WRITE | HMM_CACHE_CREATE | HMM_CACHE_NOWAIT | HMM_CACHE_RESIDENT | ~0xffu)
+#define ODD_MODES (0xffu & ~(unsigned)HMM_CACHE_WRITE)
 #define LOOKS_MASK 15 /* one optimistic read in 16 is told to the policy */
 
 /* ThreadSanitizer does not know fences, and sees no contents that are read without a pin. */
@@ -60,13 +60,6 @@ static inline __attribute__((always_inline)) enum hmm__pin pin(struct hmm_cache 
 	uint64_t w = atomic_load_explicit(word, memory_order_relaxed);
 	uint64_t add = HMM__PIN_ONE + (mode & HMM_CACHE_WRITE ? HMM__WRITER_ONE : 0);
 
-	/*
-	 * Contents, and their address translation, come while the exchange waits; the place may be old.  A hit that looks is
-	 * 20 to 30% faster so, but one that does not pays 20 to 40 ns for it: 4 KiB slots are more than a TLB holds.
-	 */
-	if (mode & HMM_CACHE_LOOK)
-		__builtin_prefetch(hmm__cache_at(cache, atomic_load_explicit(&cache->spots[hmm__word_frame(w)],
-		                                                             memory_order_relaxed)));
 	while (HMM__LIKELY(hmm__word_state(w) == HMM__MAPPED)) {
 		if (HMM__UNLIKELY(hmm__word_pins(w) >= HMM__PIN_MAX)) {
 			*ret_word = w;
@@ -161,7 +154,7 @@ int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **
 	uint64_t w;
 	int r;
 
-	/* of what is asked for, only a mode of more than WRITE, LOOK, class and stream can be wrong */
+	/* of what is asked for, only a mode of more than WRITE, class and stream can be wrong */
 	if (HMM__UNLIKELY(page >= cache->npages || mode & ODD_MODES || (mode & HMM_CACHE_WRITE && !cache->writable))) {
 		r = hmm__cache_mode_check(cache, page, mode);
 		if (r)
