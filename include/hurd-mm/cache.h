@@ -62,7 +62,7 @@ struct hmm_cache_options {
  * pages can't be dirty.  opts: borrowed, NULL for defaults.
  *
  * Returns 0; -EINVAL (page size, extra, unknown flags, misaligned offset, limits out of order; the store's unit of transfer
- * is larger than the page); -ENOMEM; or what the backend says.
+ * is larger than the page); -ENFILE (the space has 65535 caches); -ENOMEM; or what the backend says.
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_create(struct hmm_space *space, struct hmm_store *store, size_t page_size,
                                             const struct hmm_cache_options *opts, struct hmm_cache **ret_cache);

@@ -60,6 +60,10 @@ void hmm__frames_fini(struct hmm_space *space)
 	if (space->spots)
 		hmm__sparse_free((void *)space->spots, (size_t)space->numbers * sizeof(space->spots[0]));
 	space->spots = NULL;
+	hmm__sparse_free(space->owners, space->owners ? (size_t)space->numbers * sizeof(space->owners[0]) : 0);
+	space->owners = NULL;
+	hmm__sparse_free(space->numbered, space->numbered ? HMM__CACHES_MOST * sizeof(space->numbered[0]) : 0);
+	space->numbered = NULL;
 }
 
 struct hmm__batch *hmm__batch_get(struct hmm_space *space)

@@ -33,7 +33,7 @@ static uint64_t metadata_bytes(struct hmm_space *space)
 	hmm__lock(&space->lock);
 	bytes += space->fresh_frame * sizeof(struct hmm__frame) + policy_bytes(space);
 	if (space->cached)
-		bytes += space->fresh_frame * (sizeof(struct hmm__cached) + sizeof(hmm__spot)) + hmm__cache_pool_bytes(space);
+		bytes += space->fresh_frame * (sizeof(struct hmm__cached) + sizeof(hmm__spot) + sizeof(space->owners[0])) + hmm__cache_pool_bytes(space);
 	hmm__unlock(&space->lock);
 
 	hmm__lock(&hmm__spaces_lock);

@@ -176,7 +176,6 @@ struct hmm_space {
 	uint32_t capacity;           /* (i) most frames */
 	uint32_t numbers;            /* (i) most pages that have frames: how far frame numbers go */
 	uint32_t numbers_used;       /* (s) */
-	uint64_t serial;             /* (i) no other space of the process has or had it */
 	struct hmm__frame *frames;   /* (s) by number */
 	uint32_t free_frame;         /* (s) list */
 	uint32_t fresh_frame;        /* (s) numbers from here on were never used */
@@ -204,8 +203,12 @@ struct hmm_space {
 	uint32_t flags;              /* (i) */
 	uint32_t pagers;             /* (i) */
 	struct hmm_space_options given; /* (i) what was asked for, to size water marks again */
-	_Atomic uint32_t frame_seq;  /* changes whenever frames may have become free; futex */
+
+	/* what each hit of a cache looks at: a line that is seldom written */
+	_Alignas(64) uint64_t serial; /* (i) no other space of the process has or had it */
 	_Atomic uint32_t frame_waiters;
+	_Atomic uint32_t frame_seq;  /* changes whenever frames may have become free; futex */
+	char apart[48];
 
 	/* is keeping worth it? (keep.c) */
 	_Atomic uint64_t load_cost_ns;   /* (a) moving average of one page's load */
@@ -252,6 +255,8 @@ struct hmm_space {
 	struct hmm__cache_pool *cache_pools; /* (s) */
 	struct hmm__cached *cached;  /* engine lock: pointer; by frame number; NULL: no cache was made yet */
 	_Atomic uint64_t *spots;     /* the same; see cache.h */
+	uint16_t *owners;            /* (s) the same: which cache has it, an index of numbered; 0: none */
+	struct hmm_cache **numbered; /* (s) the space's caches by their numbers */
 	uint64_t free_packed;        /* (s) bytes: free page slots of partly used extents, see cache.h */
 	_Atomic uint32_t nregions;   /* (a) regions that are mapped */
 	uint32_t cache_hand;         /* (s) frame number where the look for a page that is not pinned goes on */

@@ -106,7 +106,7 @@ static int make_region(struct hmm_cache *cache, struct hmm_store *store, uint64_
 	return hmm__region_make_tables(region);
 }
 
-/* The array by frame number, with the space's first cache. */
+/* The arrays by frame number, with the space's first cache. */
 static int make_cached(struct hmm_space *space)
 {
 	int r;
@@ -118,9 +118,36 @@ static int make_cached(struct hmm_space *space)
 		__atomic_store_n(&space->cached,
 		                 hmm__sparse_alloc((size_t)space->numbers * sizeof(space->cached[0])),
 		                 __ATOMIC_RELAXED);
-	r = space->cached ? 0 : -ENOMEM;
+	if (!space->owners)
+		space->owners = hmm__sparse_alloc((size_t)space->numbers * sizeof(space->owners[0]));
+	if (!space->numbered)
+		space->numbered = hmm__sparse_alloc(HMM__CACHES_MOST * sizeof(space->numbered[0]));
+	r = space->cached && space->owners && space->numbered ? 0 : -ENOMEM;
 	hmm__unlock(&space->engine_lock);
 	return r;
+}
+
+static int take_number(struct hmm_cache *cache)
+{
+	struct hmm_space *space = cache->space;
+	uint32_t n = 1;
+
+	hmm__lock(&space->lock);
+	while (n < HMM__CACHES_MOST && space->numbered[n])
+		n++;
+	if (n < HMM__CACHES_MOST) {
+		space->numbered[n] = cache;
+		cache->number = (uint16_t)n;
+	}
+	hmm__unlock(&space->lock);
+	return cache->number ? 0 : -ENFILE;
+}
+
+static void give_number(struct hmm_cache *cache)
+{
+	hmm__lock(&cache->space->lock);
+	cache->space->numbered[cache->number] = NULL;
+	hmm__unlock(&cache->space->lock);
 }
 
 static void publish(struct hmm_cache *cache)
@@ -181,6 +208,8 @@ int hmm_cache_create(struct hmm_space *space, struct hmm_store *store, size_t pa
 	if (cache) {
 		fill_in(cache, space, store, page_size, &o);
 		r = make_cache(cache, store, o.offset);
+		if (!r)
+			r = take_number(cache);
 		if (r)
 			free_cache(cache);
 		else
@@ -234,6 +263,7 @@ static void take_down(struct hmm_cache *cache)
 	hmm__region_drain(cache->region);
 	atomic_fetch_sub(&cache->region->refs, 1);
 	hmm__events_forget(space, cache->region);
+	give_number(cache);
 	hmm__cache_pool_close(space, cache->pool);
 	hmm__give_back_idle(space);
 	free_cache(cache);

@@ -31,9 +31,13 @@
 #ifndef HMM_VM_CACHE_H
 #define HMM_VM_CACHE_H
 
+#include <stddef.h>
+
 #include <hurd-mm/cache.h>
 
 #include "lib/vm/batch.h"
+
+#define HMM__CACHES_MOST ((size_t)1 << 16) /* of a space, and one for none */
 
 #define HMM__WRITER_SHIFT 22
 #define HMM__WRITER_ONE (UINT64_C(1) << HMM__WRITER_SHIFT)
@@ -88,6 +92,7 @@ struct hmm_cache {
 	struct hmm_space *space;      /* (i) */
 	struct hmm_region *region;    /* (i) words, store, policy id */
 	uint32_t flags;               /* (i) enum hmm_cache_flags */
+	uint16_t number;              /* (i) of the space's caches, from 1 */
 	_Atomic uint32_t dead;        /* after fork */
 	uint8_t unit;                 /* (i) of places: shift */
 	bool writable;                /* (i) */
@@ -112,6 +117,8 @@ struct hmm_cache {
 	_Atomic uint64_t dirty;       /* (a) pages whose words say DIRTY */
 	_Atomic uint64_t hits, misses, reads, writes, write_errors, evictions, log_waits; /* (a), see hmm__cache_count() */
 };
+
+_Static_assert(offsetof(struct hmm_cache, cached) == 64, "what a hit looks at is one line");
 
 static inline unsigned hmm__word_writers(uint64_t w)
 {

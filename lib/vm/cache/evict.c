@@ -28,6 +28,7 @@ void hmm__cache_forget(struct hmm_cache *cache, uint64_t page, uint32_t frame, b
 	}
 	hmm__cache_count(&cache->resident, -UINT64_C(1));
 	hmm__cache_slot_put(cache->pool, hmm__cache_extent_of(cache->pool, data), data);
+	space->owners[frame] = 0;
 	hmm__frame_put(space, frame);
 }
 

@@ -53,6 +53,7 @@ static void settle(struct hmm__cache_want *k)
 
 	announce(k);
 	k->frame = hmm__frame_take(space, cache->region, k->page);
+	space->owners[k->frame] = cache->number;
 	taken = hmm__cache_slot_take(cache->pool, k->frame, &k->data, &extent);
 	assert(taken);
 	(void)taken;

@@ -102,6 +102,7 @@ void hmm__cache_forked(struct hmm_space *space)
 		if (!f->region || !f->region->cache)
 			continue;
 		hmm__policy_removed(space->policy, i, hmm__page_id(f->region, f->page), HMM_REMOVED_UNMAPPED);
+		space->owners[i] = 0;
 		hmm__frame_put(space, i);
 	}
 	for (struct hmm_cache *c = space->caches; c; c = c->next)

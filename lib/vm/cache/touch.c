@@ -6,9 +6,9 @@
  * before a miss of its own consults the policy.  So one thread's references reach the policy complete and in order.
  * (BP-Wrapper: X. Ding, S. Jiang, X. Zhang, ICDE 2009.)
  *
- * H1  A buffer names its space by pointer and serial number, so one of a space that is gone is thrown away.
- * H2  A frame that has got another page meanwhile counts as a use of that one; one that has none, or a region's, is skipped.
- * H3  With several threads, touches are dropped where the lock is not to be had soon: hints don't wait.
+ * T1  A buffer names its space by pointer and serial number, so one of a space that is gone is thrown away.
+ * T2  A frame that has got another page meanwhile counts as a use of that one; one that has none, or a region's, is skipped.
+ * T3  With several threads, touches are dropped where the lock is not to be had soon: hints don't wait.
  */
 #include "lib/vm/cache/touch.h"
 
@@ -27,39 +27,44 @@ static void tell(struct hmm_space *space, uint32_t *frames, uint32_t n, bool wri
 		hmm__policy_touched(space->policy, frames, n, write ? HMM_ACCESS_WRITE : HMM_ACCESS_READ);
 }
 
+static void count_hits(struct hmm_space *space, uint16_t owner, uint64_t hits)
+{
+	if (hits)
+		hmm__cache_count(&space->numbered[owner]->hits, hits);
+}
+
 /* Under the lock.  Frames that count are moved to the front, in place. */
 static void deliver(struct hmm_space *space, struct hmm__touches *t)
 {
-	struct hmm_cache *cache = NULL;
+	const uint16_t *owners = space->owners; /* not frames[]: that is more memory than a processor has at hand */
 	uint64_t hits = 0;
+	uint16_t owner = 0;
 	uint32_t n = 0;
 	bool write = false;
 
 	for (uint32_t i = 0; i < t->n; i++) {
 		uint32_t number = t->frames[i] & ~HMM__TOUCH_WRITE;
 		bool writes = t->frames[i] & HMM__TOUCH_WRITE;
-		struct hmm__frame *f = &space->frames[number];
 
-		if (!f->region || !f->region->cache)
-			continue;
-		if (f->region->cache != cache) {
-			if (cache)
-				hmm__cache_count(&cache->hits, hits);
-			cache = f->region->cache;
+		if (HMM__UNLIKELY(owners[number] != owner)) {
+			count_hits(space, owner, hits);
 			hits = 0;
+			owner = owners[number];
 		}
+		if (HMM__UNLIKELY(!owner)) /* T2 */
+			continue;
 		if (writes != write) {
 			tell(space, t->frames, n, write);
 			n = 0;
 			write = writes;
 		}
 		hits++;
-		hmm__record_access(f->region, f->page, writes);
+		if (HMM__UNLIKELY(space->record != NULL))
+			hmm__record_access(space->frames[number].region, space->frames[number].page, writes);
 		t->frames[n++] = number;
 	}
 	tell(space, t->frames, n, write);
-	if (cache)
-		hmm__cache_count(&cache->hits, hits);
+	count_hits(space, owner, hits);
 	t->n = 0;
 }
 
@@ -86,8 +91,6 @@ static bool lock_soon(struct hmm_space *space)
 /* The space is alive: the caller uses it, or holds the spaces lock and has found it. */
 static void flush(struct hmm_space *space, struct hmm__touches *t)
 {
-	for (uint32_t i = 0; i < t->n; i++)
-		__builtin_prefetch(&space->frames[t->frames[i] & ~HMM__TOUCH_WRITE]);
 	if (lock_soon(space)) {
 		deliver(space, t);
 		hmm__unlock(&space->lock);
