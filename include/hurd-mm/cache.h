@@ -7,9 +7,10 @@
  * stays where it is while it is pinned, and its contents are used in place: a hit makes no system call.
  *
  * Thread safety: every call may be made from any thread at any time, except that nobody else may use a cache that is
- * being destroyed.  None is async-signal-safe; a handler that interrupts one must return.  The library does not order accesses to a page's contents between
- * threads that have it pinned; the caller's own latches do.  It keeps its own writes to the store apart from the
- * caller's: contents are read by a write-out only while nobody has the page pinned with HMM_CACHE_WRITE.
+ * being destroyed.  None is async-signal-safe; a handler that interrupts one must return.  The library does not order
+ * accesses to a page's contents between threads that have it pinned; the caller's own latches do.  It keeps its own writes
+ * to the store apart from the caller's: contents are read by a write-out only while nobody has the page pinned with
+ * HMM_CACHE_WRITE.
  *
  * In a forked child a cache of the parent is dead: calls return -ENODEV, and only hmm_cache_abandon() does anything.
  *
@@ -98,9 +99,10 @@ enum hmm_cache_mode {
  * needs its put, by any thread.  A page may have at least 1000 pins at a time.
  *
  * Returns 0; 1 (HMM_CACHE_CREATE, and it was not resident); -EINVAL (modes that exclude each other); -ERANGE (beyond
- * max_pages); -EBADF (WRITE, and the store can't be written); -ENXIO (the page lies wholly past the store's end); -EIO and the
- * like (the store); -ENOENT, -EAGAIN (see the modes; of a volatile cache also -ENOENT without HMM_CACHE_CREATE); -ENOBUFS (all frames are pinned or can't be written, and stayed so
- * for wait_ms); -EOVERFLOW (too many pins); -ENODEV (after a fork).
+ * max_pages); -EBADF (WRITE, and the store can't be written); -ENXIO (the page lies wholly past the store's end); -EIO and
+ * the like (the store); -ENOENT, -EAGAIN (see the modes; of a volatile cache also -ENOENT without HMM_CACHE_CREATE);
+ * -ENOBUFS (all frames are pinned or can't be written, and stayed so for wait_ms); -EOVERFLOW (too many pins); -ENODEV
+ * (after a fork).
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data);
 
@@ -131,9 +133,9 @@ HMM_API HMM_MUST_CHECK int hmm_cache_read_begin(struct hmm_cache *cache, uint64_
 HMM_API HMM_MUST_CHECK int hmm_cache_read_retry(struct hmm_cache *cache, const struct hmm_cache_version *version);
 
 /*
- * Read pages that will be asked for soon, sorted and in few calls, as far as frames can be had by evicting clean pages; they are
- * not pinned; no more than are free, and a quarter of the budget.  pages: n numbers in any order.  mode: class and stream.  Returns how many were read, or -errno if none was
- * and a store is why.
+ * Read pages that will be asked for soon, sorted and in few calls, as far as frames can be had by evicting clean pages: no
+ * more than are free, and a quarter of the budget.  They are not pinned.  pages: n numbers in any order.  mode: class and
+ * stream.  Returns how many were read, or -errno if none was and a store is why.
  */
 HMM_API HMM_MUST_CHECK int64_t hmm_cache_prefetch(struct hmm_cache *cache, const uint64_t *pages, unsigned n,
                                                   unsigned mode);
