@@ -46,7 +46,7 @@ struct hmm_cache_options {
 	 * far it is, flush_log makes it so (returns 0 or -errno).  Both may be NULL: then positions only order flushes.  With
 	 * flush_log NULL, pages beyond log_flushed() are not written yet.  Called without any lock of the library, with all
 	 * signals blocked, from the thread that evicts or flushes, which may be one that faults in a region of the same space.
-	 * They must not call a cache of the space, nor take a lock that a thread may hold while it calls one.
+	 * They must not call a cache of the space, map a region, fork, or take a lock that a thread may hold while it calls one.
 	 */
 	uint64_t (*log_flushed)(void *arg);
 	int (*flush_log)(void *arg, uint64_t position);
