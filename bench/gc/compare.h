@@ -27,7 +27,7 @@ struct job {
 	unsigned threads;
 	const char *preload;  /* path of the module */
 	uint64_t budget;      /* bytes of heap; not for IMPL_PLAIN */
-	uint64_t beside;      /* what the process takes beside its heap: for IMPL_ZRAM */
+	uint64_t limit;       /* of the cgroup, for IMPL_ZRAM: bytes */
 	const char *directory; /* of swap files, or NULL */
 };
 
@@ -39,7 +39,8 @@ struct run {
 	uint64_t transfers;        /* pages read and written */
 	uint64_t heap;             /* bytes of heap at the end, as far as it says */
 	uint64_t collections;
-	uint64_t peak;             /* bytes resident, the most */
+	uint64_t peak;             /* bytes of memory of its own (R3), the most */
+	bool is_killed;            /* by SIGKILL, not ours */
 	bool is_done, is_skipped;  /* skipped: the machine has no such thing; neither: it failed */
 	char why[TEXT_BYTES];
 };

@@ -5,6 +5,9 @@
  * R1  A run that does not end within PATIENCE is killed and reported.
  * R2  Transfers are the space's own count (HURD_MM_STATS), or the kernel's pswpin and pswpout of the whole machine while
  *     the program ran.
+ * R3  Memory of its own is what a cgroup would charge: anonymous pages, whoever manages them, and page tables.  Pages of
+ *     files are not counted: other processes share them, and a cgroup is charged only for those it was the first to use.
+ *     It is looked at every GLANCE ms.
  */
 #include "bench/gc/compare.h"
 
@@ -16,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@
 
 #define PATIENCE 240.0
 #define SAID_BYTES 8192
+#define GLANCE 4
 
 const char *const impl_names[IMPLS] = { "plain", "hurd-mm-gc", "hurd-mm-lru", "hurd-mm-gc-thread", "swap-zram" };
 
@@ -103,7 +106,7 @@ static void become(const struct job *job, enum impl impl, const char *cgroup, co
 	set_environment(job, impl);
 	if (impl == IMPL_ZRAM) {
 		r = cgroup_enter(cgroup);
-		r = r < 0 ? r : cgroup_allow(cgroup, job->budget + job->beside);
+		r = r < 0 ? r : cgroup_allow(cgroup, job->limit);
 	}
 	if (r < 0 || dup2(out[1], STDOUT_FILENO) < 0 || dup2(err[1], STDERR_FILENO) < 0)
 		_exit(126);
@@ -111,18 +114,38 @@ static void become(const struct job *job, enum impl impl, const char *cgroup, co
 	_exit(127);
 }
 
+static uint64_t memory_of(pid_t pid)
+{
+	char path[32], line[128];
+	unsigned long long kib, sum = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "RssAnon: %llu", &kib) == 1 || sscanf(line, "VmPTE: %llu", &kib) == 1)
+			sum += kib << 10;
+	}
+	if (file)
+		fclose(file);
+	return sum;
+}
+
 /* Until both pipes are closed at the other end; false: it took too long. */
-static bool listen_to(struct pipe_end ends[2], double until)
+static bool listen_to(struct pipe_end ends[2], double until, pid_t pid, uint64_t *peak)
 {
 	for (;;) {
+		uint64_t memory = memory_of(pid);
+
 		struct pollfd ready[2] = { { .fd = ends[0].fd, .events = POLLIN }, { .fd = ends[1].fd, .events = POLLIN } };
 		double left = until - now();
 
+		*peak = memory > *peak ? memory : *peak;
 		if (ends[0].fd < 0 && ends[1].fd < 0)
 			return true;
 		if (left <= 0)
 			return false;
-		if (poll(ready, 2, (int)(left * 1000) + 1) < 0 && errno != EINTR)
+		if (poll(ready, 2, GLANCE) < 0 && errno != EINTR)
 			return false;
 		for (int i = 0; i < 2; i++) {
 			char spill[512];
@@ -167,7 +190,6 @@ void run_once(const struct job *job, enum impl impl, const char *cgroup, struct 
 	int out[2], err[2], status = 0;
 	uint64_t swaps = swapped();
 	double begin = now();
-	struct rusage usage = { 0 };
 	struct pipe_end ends[2];
 	bool in_time;
 	pid_t pid;
@@ -184,18 +206,18 @@ void run_once(const struct job *job, enum impl impl, const char *cgroup, struct 
 	close(err[1]);
 	ends[0] = (struct pipe_end){ out[0], run->answer, 0, sizeof(run->answer) };
 	ends[1] = (struct pipe_end){ err[0], said, 0, sizeof(said) };
-	in_time = listen_to(ends, begin + PATIENCE);
+	in_time = listen_to(ends, begin + PATIENCE, pid, &run->peak);
 	if (!in_time)
 		kill(pid, SIGKILL);
-	while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR)
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	for (int i = 0; i < 2; i++) {
 		if (ends[i].fd >= 0)
 			close(ends[i].fd);
 	}
 	run->seconds = now() - begin;
-	run->peak = (uint64_t)usage.ru_maxrss << 10;
 	settle(run, impl, said, status, swapped() - swaps);
+	run->is_killed = in_time && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	if (!in_time)
 		snprintf(run->why, TEXT_BYTES, "not ready after %.0f s: killed", PATIENCE);
 }

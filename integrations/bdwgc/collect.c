@@ -12,8 +12,11 @@
  * C3  With GC_set_find_leak() garbage is not freed, and nothing is discarded.
  * C4  Nothing is discarded while the whole heap has room in memory: no page of it will be evicted, and the first use of
  *     a discarded page costs a trap.
- * C5  Where there is room it is looked at every LOOK-th time only.  What is free then and was used since the last look is
- *     what libgc uses again and again: it is best not discarded at all, and in two of three cycles it is not.
+ * C5  Where there is room it is looked at every LOOK-th time only: what libgc uses again and again stays as it is.
+ *     That is so if libgc takes the same pages again.  If pages were written all the same, it went through others, and
+ *     for DISTRUST collections everything that is free is discarded: a trap for each page is cheaper than a write.
+ * C6  What a collection costs beside paging is the time that it took less the time that its faults took; the least
+ *     lately, for other processes make it longer only, and what is live for a moment only is not worth more transfers.
  */
 #include <hurd-mm/hints.h>
 #include <string.h>
@@ -21,8 +24,10 @@
 
 #include "heap.h"
 
-#define BITS 64u
-#define LOOK 3u /* C5 */
+#define LOOK 3u           /* C5 */
+#define DISTRUST 8u
+#define TRAP_NS 2000u     /* C6: of a fault, before and after what is measured of it */
+#define TRANSFER_NS 6000u /* while there were none */
 
 static uint64_t now(void)
 {
@@ -38,107 +43,87 @@ static void phase(enum hmm_phase phase)
 		(void)!hmm_region_hint(hmm__heap.region, hmm__heap.base, hmm__heap.page, HMM_HINT_PHASE, phase);
 }
 
-static uint64_t page_of(const void *address)
+/* C6 */
+static struct {
+	uint64_t begin, faults, fault_ns; /* at the start of a collection */
+	uint64_t average;                 /* ns of a collection */
+} cost;
+
+static struct hmm_stats stats(void)
 {
-	return (uint64_t)((const uint8_t *)address - hmm__heap.base) / hmm__heap.page;
+	struct hmm_stats stats = { .size = sizeof(stats) };
+
+	(void)!hmm_space_stats(hmm__heap.space, &stats);
+	return stats;
 }
 
-static bool is_live(uint64_t page)
+static void begin(void)
 {
-	return hmm__heap.live[page / BITS] >> page % BITS & 1;
+	struct hmm_stats s = stats();
+
+	cost.begin = now();
+	cost.faults = s.faults;
+	cost.fault_ns = s.fault_ns;
 }
 
-/* Objects come block by block: most lie on the page of the one before. */
-struct sight {
-	uintptr_t base, length;
-	unsigned shift;
-	uint64_t page; /* of the last object; UINT64_MAX: none yet */
-};
-
-static void GC_CALLBACK note_object(void *object, size_t size, void *arg)
+/* A collection has ended: as many transfers take as long as one. */
+static uint64_t worth(void)
 {
-	struct sight *sight = arg;
-	uintptr_t at = (uintptr_t)object - sight->base;
-	uint64_t page = at >> sight->shift, last = (at + (size ? size - 1 : 0)) >> sight->shift;
+	struct hmm_stats s = stats();
+	uint64_t took = now() - cost.begin, paging = s.fault_ns - cost.fault_ns + (s.faults - cost.faults) * TRAP_NS, each;
 
-	if (page == sight->page && last == page)
-		return;
-	if (at >= sight->length)
-		return; /* not paged */
-	sight->page = page;
-	for (; page <= last; page++)
-		hmm__heap.live[page / BITS] |= (uint64_t)1 << page % BITS;
+	took -= paging < took / 4 * 3 ? paging : took / 4 * 3; /* several threads mark, and wait for pages at the same time */
+	cost.average = !cost.average || took < cost.average ? took : (7 * cost.average + took) / 8;
+	each = s.faults && s.write_outs ? s.fault_ns / s.faults + TRAP_NS + s.write_ns / s.write_outs : TRANSFER_NS;
+	return cost.average / each;
 }
 
-static uint64_t find_live(void)
+/* Pages that libgc is going to use again in their frames; C5. */
+static uint64_t reused(void)
 {
-	uint64_t npages = atomic_load(&hmm__heap.used) / hmm__heap.page, n = 0;
-	uint64_t words = (npages + BITS - 1) / BITS;
-	struct sight sight = { .base = (uintptr_t)hmm__heap.base, .length = hmm__heap.length, .page = UINT64_MAX,
-		               .shift = (unsigned)__builtin_ctzl(hmm__heap.page) };
+	static uint64_t written;
+	static unsigned distrust;
+	struct hmm_stats s = stats();
+	uint64_t reused = hmm__room_reused(), wrote = s.write_outs - written;
 
-	memset(hmm__heap.live, 0, words * sizeof(*hmm__heap.live));
-	hmm__libgc.enumerate(note_object, &sight);
-	for (uint64_t i = 0; i < words; i++)
-		n += (uint64_t)__builtin_popcountll(hmm__heap.live[i]);
-	return n;
-}
-
-/* Pages of [page, end), all of them live or all not. */
-static uint64_t run(uint64_t page, uint64_t end)
-{
-	bool first = is_live(page);
-	uint64_t n = 1;
-
-	while (page + n < end && is_live(page + n) == first)
-		n++;
-	return n;
-}
-
-static void discard_free(const struct hmm__chunk *chunk)
-{
-	uint64_t page = page_of(chunk->from), end = page + chunk->length / hmm__heap.page, n;
-
-	for (; page < end; page += n) {
-		n = run(page, end);
-		if (is_live(page))
-			continue;
-		if (!hmm_region_advise(hmm__heap.region, hmm__heap.base + page * hmm__heap.page, n * hmm__heap.page,
-		                       HMM_ADVISE_FREE))
-			atomic_fetch_add(&hmm__counters.discarded, n);
-	}
+	written = s.write_outs;
+	if (reused && wrote > reused / 16)
+		distrust = DISTRUST;
+	else if (distrust)
+		distrust--;
+	return distrust ? 0 : reused;
 }
 
 /* Everything is swept, or known to be free. */
 static void after(void)
 {
 	static unsigned passed; /* collections since the last look */
-	uint64_t begin = now(), heap = 0, other = 0, live;
+	struct hmm__survey survey;
+	uint64_t begun = now(), transfers, kept;
 
 	atomic_fetch_add(&hmm__counters.collections, 1);
 	if (hmm__heap.flags & HMM_BDWGC_NO_DISCARD && hmm__heap.flags & HMM_BDWGC_NO_SIZING)
 		return; /* nobody wants to know */
-	if (hmm__room_is_steady() && ++passed < LOOK)
+	transfers = worth();
+	kept = reused(); /* by the last plan */
+	if (kept && ++passed < LOOK)
 		return;
 	passed = 0;
 	hmm__heap_classify();
-	live = find_live();
-	for (uint32_t i = 0; i < hmm__heap.nchunks; i++)
-		*(hmm__heap.chunks[i].is_heap ? &heap : &other) += hmm__heap.chunks[i].length / hmm__heap.page;
-	hmm__room_plan(live, heap, other);
-	if (!(hmm__heap.flags & HMM_BDWGC_NO_DISCARD) && heap + other > hmm__room_available()) {
-		for (uint32_t i = 0; i < hmm__heap.nchunks; i++) {
-			if (hmm__heap.chunks[i].is_heap)
-				discard_free(&hmm__heap.chunks[i]);
-		}
-	}
-	atomic_store(&hmm__counters.live, live);
-	atomic_fetch_add(&hmm__counters.scan_ns, now() - begin);
+	hmm__survey(&survey);
+	hmm__room_plan(&survey, transfers);
+	if (!(hmm__heap.flags & HMM_BDWGC_NO_DISCARD) && survey.heap + survey.other > hmm__room_available())
+		hmm__discard_free(kept ? hmm__room_reused() : 0);
+	atomic_store(&hmm__counters.live, survey.live);
+	atomic_fetch_add(&hmm__counters.scan_ns, now() - begun);
 }
 
 void GC_CALLBACK hmm__collection_event(GC_EventType event)
 {
 	switch (event) {
+	case GC_EVENT_START:
+		begin();
+		break;
 	case GC_EVENT_MARK_START:
 		phase(HMM_PHASE_SCAN);
 		break;

@@ -30,40 +30,48 @@ static void *reserve(size_t length)
 	return r == -1 ? NULL : (void *)r;
 }
 
-static int map_region(struct hmm_space *space, const struct hmm_bdwgc_options *opts, struct hmm_region **ret_region)
+static void unreserve(void *reserved, size_t length)
+{
+	if (reserved)
+		syscall(SYS_munmap, reserved, length);
+}
+
+/* With `length` bytes of addresses; all of it or nothing. */
+static int make(struct hmm__heap *heap, uint64_t length)
 {
 	struct hmm_region_options options = {
 		.size = sizeof(options),
-		.delivery = opts->flags & HMM_BDWGC_THREAD_DELIVERY ? HMM_DELIVERY_THREAD : HMM_DELIVERY_INLINE,
+		.delivery = heap->flags & HMM_BDWGC_THREAD_DELIVERY ? HMM_DELIVERY_THREAD : HMM_DELIVERY_INLINE,
 		.flags = HMM_REGION_COPY_ON_FORK,
 	};
-	uint64_t length = opts->reserve ? opts->reserve : RESERVE_MOST;
-	size_t page = hmm_page_size();
+	size_t chunks = HMM__GC_CHUNKS * sizeof(*heap->chunks), live = length / heap->page / 8 + 8;
 	int r;
 
-	length = (length + page - 1) / page * page;
-	do { /* address space may be limited */
-		r = hmm_region_map(space, NULL, 0, length, &options, ret_region);
-		length /= 2;
-	} while (r == -ENOMEM && !opts->reserve && length >= RESERVE_LEAST);
+	heap->chunks = reserve(chunks);
+	heap->live = reserve(live);
+	r = heap->chunks && heap->live ? hmm_region_map(heap->space, NULL, 0, length, &options, &heap->region) : -ENOMEM;
+	if (!r)
+		return 0;
+	unreserve(heap->chunks, chunks);
+	unreserve(heap->live, live);
 	return r;
 }
 
 int hmm__heap_make(struct hmm_space *space, const struct hmm_bdwgc_options *opts)
 {
 	struct hmm__heap heap = { .space = space, .page = hmm_page_size(), .flags = opts->flags };
-	int r = map_region(space, opts, &heap.region);
+	uint64_t length = opts->reserve ? opts->reserve : RESERVE_MOST;
+	int r;
 
+	length = (length + heap.page - 1) / heap.page * heap.page;
+	do { /* address space may be limited, and a thread's stack needs some too (EAGAIN) */
+		r = make(&heap, length);
+		length /= 2;
+	} while ((r == -ENOMEM || r == -EAGAIN) && !opts->reserve && length >= RESERVE_LEAST);
 	if (r)
 		return r;
 	heap.base = hmm_region_base(heap.region);
 	heap.length = hmm_region_length(heap.region);
-	heap.chunks = reserve(HMM__GC_CHUNKS * sizeof(*heap.chunks));
-	heap.live = reserve(heap.length / heap.page / 8 + 8);
-	if (!heap.chunks || !heap.live) {
-		hmm_region_abandon(heap.region);
-		return -ENOMEM;
-	}
 	hmm__heap = heap;
 	return 0;
 }

@@ -4,7 +4,9 @@
  *
  *     image.c     where libgc and we are in memory, libgc's functions
  *     heap.c      the region: memory for libgc, what of it is heap
- *     collect.c   a collection: phases, what is live, discards
+ *     survey.c    which pages are live, free, not used
+ *     discard.c   which of the free ones are said to be garbage
+ *     collect.c   a collection: phases, what it costs
  *     room.c      how much may be allocated before the next collection
  *     wrap_*.c    the C library's functions that libgc, or the program with memory of the heap, calls
  *     hold.c      memory of the heap in system calls
@@ -14,7 +16,6 @@
 #define HMM_INTEGRATIONS_BDWGC_HEAP_H
 
 #include <gc/gc.h>
-#include <gc/gc_mark.h>
 #include <hurd-mm/bdwgc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -38,7 +39,8 @@ struct hmm__libgc {
 	size_t (*get_heap_size)(void);
 	int (*get_find_leak)(void);
 	int (*is_heap_ptr)(const void *);
-	void (*enumerate)(GC_reachable_object_proc, void *);
+	void *(*base)(void *);
+	int (*get_kind_and_size)(const void *, size_t *);
 	void (*set_min_bytes_allocd)(size_t);
 	void (*set_free_space_divisor)(GC_word);
 	void (*set_dont_expand)(int);
@@ -99,18 +101,45 @@ static inline bool hmm__heap_meets(const void *address, size_t length)
 	return hmm__heap.region && length && from < base + hmm__heap.length && from + length > base;
 }
 
+/* survey.c */
+
+/* Pages, after a collection. */
+struct hmm__survey {
+	uint64_t heap;  /* of the heap; the rest is free */
+	uint64_t live;  /* with a block that is in use */
+	uint64_t cold;  /* of those: marking did not need them, and nobody else has used them lately */
+	uint64_t other; /* resident, and not of the heap: headers, mark stack */
+};
+
+void hmm__survey(struct hmm__survey *survey);
+
+static inline bool hmm__page_is_live(uint64_t page)
+{
+	return hmm__heap.live[page / 64] >> page % 64 & 1;
+}
+
+static inline uint64_t hmm__page_of(const void *address)
+{
+	return (uint64_t)((const uint8_t *)address - hmm__heap.base) / hmm__heap.page;
+}
+
+/* discard.c */
+
+/* After a survey: all that is free, but for `kept` resident pages that libgc will use first. */
+void hmm__discard_free(uint64_t kept);
+
 /* collect.c, room.c */
 
 void GC_CALLBACK hmm__collection_event(GC_EventType event);
-/* After a collection: pages with live objects.  Also at the start, with none. */
-void hmm__room_plan(uint64_t live, uint64_t heap, uint64_t other);
+/* After a collection.  worth: as many transfers take as long as one.  Also at the start, with an empty survey. */
+void hmm__room_plan(const struct hmm__survey *survey, uint64_t worth);
 /* The heap grows. */
 void hmm__room_check(void);
 /* Collects if the room is used up. */
 void hmm__room_look(void);
+/* Of the free pages that are resident, as many as will be used before any is evicted. */
+uint64_t hmm__room_reused(void);
 uint64_t hmm__room_available(void);
-/* There was room beside the live pages at the last look. */
-bool hmm__room_is_steady(void);
 
 /* counters, install.c */
 

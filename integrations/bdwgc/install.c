@@ -69,7 +69,7 @@ int hmm_bdwgc_install(struct hmm_space *space, const struct hmm_bdwgc_options *o
 	unsetenv("GC_ENABLE_INCREMENTAL"); /* wrap_memory.c */
 	atomic_store(&program_event, hmm__libgc.get_on_collection_event());
 	hmm__libgc.set_on_collection_event(on_event);
-	hmm__room_plan(0, 0, 0);
+	hmm__room_plan(&(struct hmm__survey){ 0 }, 0);
 	return 0;
 }
 

@@ -3,14 +3,17 @@
  * room.c - how much the program may allocate before the next collection
  *
  * libgc collects when as much was allocated as a third or so of what is in use, whatever memory there is.  Here it is
- * the memory that decides:
+ * the memory that decides, and what a collection costs: `worth` pages could be transferred in the same time.
  *
- * - Where the live pages leave room, exactly as much is allocated as there is room for.  Then nothing is ever evicted:
- *   garbage has its pages used again before others are needed.
- * - Where they leave none to speak of, what is allocated displaces live data or is written out before it is known to be
- *   garbage: a transfer for each page.  A collection brings in what does not fit of the live data, (live - available)
- *   pages.  So WORTH times that is allocated before the next one; not less than a quarter of the live data, for marking
- *   has its price too, and not more than all of it, for what was live may not stay so.
+ * - What is *needed* is what is live but for the cold pages (survey.c), which lie in the store and may stay there.
+ * - Where that leaves room for more than a quarter of `worth`, exactly as much is allocated as there is room for.  Then
+ *   nothing is ever evicted: garbage has its pages used again before others are needed.
+ * - Else what is allocated displaces live data or is written out before it is known to be garbage: a transfer for
+ *   each page.  Several times as much is allocated as would cost what a collection costs: its time, and bringing in what
+ *   does not fit of the needed pages.  Not less than a quarter of the live data, and not more than two or three times
+ *   all of it, for what was live may not stay so, and a larger heap has more headers and takes space in the store.
+ *
+ * The factors were found by trying: GCBench with one and two threads, Guile, heaps of twice the budget.
  *
  * Idea: T. Yang, E. Berger, S. Kaplan, E. Moss, "CRAMM: virtual memory support for garbage-collected applications",
  * OSDI 2006.
@@ -19,11 +22,10 @@
 
 #define LEAST_ROOM ((uint64_t)64) /* pages */
 #define SHARE 8u                  /* room below a SHARE-th of the live pages is no room */
-#define WORTH 4u                  /* what does not fit is brought in once for WORTH times as much that is allocated */
 #define DIVISOR_MOST 32u          /* the heap grows by this part of itself */
 
 static uint64_t planned_for; /* pages available at the last plan */
-static bool is_steady;       /* the last plan found room beside the live pages */
+static bool is_steady;       /* the last plan found room beside the needed pages */
 static _Atomic size_t room_bytes; /* 0: libgc decides */
 
 /*
@@ -48,37 +50,46 @@ static uint64_t clamp(uint64_t n, uint64_t least, uint64_t most)
 	return n < least ? least : n > most ? most : n;
 }
 
-/* Pages to allocate before the next collection; available: to the heap. */
-static uint64_t room_for(uint64_t live, uint64_t available)
+/* Pages to allocate before the next collection, of `fit` that find room beside what is needed of the live ones. */
+static uint64_t room_for(uint64_t live, uint64_t needed, uint64_t available, uint64_t worth)
 {
-	uint64_t room = available > live ? (available - live) / 8 * 7 : 0;
+	uint64_t fit = available > needed ? (available - needed) / 8 * 7 : 0;
 
-	is_steady = live && room >= live / SHARE;
+	is_steady = live && fit >= worth / 4 && fit >= live / SHARE;
 	if (is_steady || !live)
-		return room;
-	return clamp(live > available ? WORTH * (live - available) : 0, live / 4, live);
+		return fit;
+	if (needed <= available)
+		return clamp(4 * worth, live / 4, 2 * live);
+	return clamp(8 * (worth + needed - available), live / 4, 3 * live);
 }
 
-void hmm__room_plan(uint64_t live, uint64_t heap, uint64_t other)
+void hmm__room_plan(const struct hmm__survey *survey, uint64_t worth)
 {
-	uint64_t available = hmm__room_available(), room, divisor;
+	uint64_t available = hmm__room_available(), other = survey->other, room, divisor;
 
 	planned_for = available;
 	atomic_store(&hmm__counters.memory, available);
 	if (hmm__heap.flags & HMM_BDWGC_NO_SIZING)
 		return;
-	if (!heap) /* nothing is known yet of what libgc needs beside its heap: a tenth of it, mostly */
+	if (!survey->heap) /* nothing is known yet of what libgc needs beside its heap: a tenth of it, mostly */
 		other = available / 8;
 	available -= available / 16; /* reclaim works ahead, and blocks are never quite full */
-	room = room_for(live, available > other ? available - other : 0);
+	available = available > other ? available - other : 0;
+	room = room_for(survey->live, survey->live - survey->cold, available, worth);
 	room = room > LEAST_ROOM ? room : LEAST_ROOM;
 	/* libgc takes the larger of the least and of its own idea, (2 * live + roots) / divisor */
-	divisor = clamp(2 * live / room + 2, 1, DIVISOR_MOST);
+	divisor = clamp(2 * survey->live / room + 2, 1, DIVISOR_MOST);
 	hmm__libgc.set_min_bytes_allocd(room * hmm__heap.page);
 	hmm__libgc.set_free_space_divisor(divisor);
 	hmm__libgc.set_dont_expand(0);
 	atomic_store(&hmm__counters.room, room);
 	atomic_store(&room_bytes, room * hmm__heap.page);
+}
+
+/* Where nothing is steady, pages are evicted before libgc comes to them again: none of them is worth keeping. */
+uint64_t hmm__room_reused(void)
+{
+	return is_steady ? atomic_load(&hmm__counters.room) : 0;
 }
 
 /* Memory went away since the last plan: collect before the heap grows further. */
@@ -100,9 +111,4 @@ void hmm__room_look(void)
 
 	if (most && hmm__libgc.get_bytes_since_gc() >= most)
 		hmm__libgc.gcollect();
-}
-
-bool hmm__room_is_steady(void)
-{
-	return is_steady;
 }

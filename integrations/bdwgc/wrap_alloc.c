@@ -10,6 +10,7 @@
 #include "wrap.h"
 
 #include <gc/gc_inline.h>
+#include <gc/gc_mark.h>
 #include <gc/gc_typed.h>
 
 #define STEP ((intptr_t)64 << 10)
