@@ -2,13 +2,13 @@
 /*
  * main.c - what it gains to page SQLite's databases with this library
  *
- * Each case runs under SQLite's own page cache and under the library's, with the same memory, in turns.  All must give
- * the same answers.  Exit status: 0, 1 if answers differ, a database is damaged, or something failed.
+ * Each case runs under SQLite's own page cache and under the library's, with the same memory, in turns of some
+ * milliseconds.  All must give the same answers.  Exit status: 0, 1 if answers differ, a database is damaged, or something failed.
  */
 #include <argp.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <hurd-mm/hurd-mm.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,8 @@
 
 #include "run.h"
 
-#define IMPLS_MAX 24
-#define ROUNDS_MAX 31
+#define IMPLS_MAX JOBS_MAX
+#define ROUNDS_MAX 31u
 #define IN_CACHE (UINT64_C(256) << 20)
 
 enum { KEY_JSON = 0x100, KEY_ROUNDS, KEY_SEED, KEY_FILES };
@@ -35,7 +35,7 @@ static const struct argp_option argp_options[] = {
 	{ "json", KEY_JSON, NULL, 0, "One JSON object a line on standard output", 0 },
 	{ "policy", 'p', "LIST", 0, "Policies, with commas between (sieve,lru,2q,s3fifo,lirs,db)", 0 },
 	{ "case", 'c', "PART", 0, "Only cases with this in their name", 0 },
-	{ "rounds", KEY_ROUNDS, "N", 0, "Runs of each case that is about speed (5; 3 if it is quick)", 0 },
+	{ "rounds", KEY_ROUNDS, "N", 0, "Rounds of each case that is about speed (7; 5 if it is quick)", 0 },
 	{ "files", KEY_FILES, "N", 0, "Rows of the database of the mixed cases, at most", 0 },
 	{ "seed", KEY_SEED, "N", 0, "Of what is asked for (1)", 0 },
 	{ "directory", 'd', "DIR", 0, "Where the databases are made ($TMPDIR or /var/tmp)", 0 },
@@ -64,7 +64,7 @@ struct bench {
 	const struct options *o;
 	const char *impls[IMPLS_MAX]; /* policies; NULL: SQLite's own */
 	unsigned nimpls;
-	char loaded[4096], file[4096];
+	char loaded[PATH_MAX - 32], file[PATH_MAX - 32];
 	uint64_t bytes;               /* of the database of files */
 	bool failed;
 };
@@ -87,23 +87,38 @@ static int copy(const char *from, const char *to)
 
 struct line {
 	struct result r;
-	struct laps best; /* of each part the shortest time of all runs: what others on the machine take is left out */
-	double seconds;   /* the shortest */
-	unsigned bad;
+	double seconds[ROUNDS_MAX];
+	unsigned rounds, bad;
 };
 
-static void note_times(struct line *l, unsigned round)
+static int by_size(const void *a, const void *b)
 {
-	if (!round || l->r.seconds < l->seconds)
-		l->seconds = l->r.seconds;
-	if (!round) {
-		l->best = l->r.laps;
-		return;
-	}
-	for (unsigned i = 0; i < l->best.n && i < l->r.laps.n; i++) {
-		if (l->r.laps.seconds[i] < l->best.seconds[i])
-			l->best.seconds[i] = l->r.laps.seconds[i];
-	}
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+struct spread {
+	double low, median, high;
+};
+
+static struct spread spread_of(const double *values, unsigned n)
+{
+	double v[ROUNDS_MAX];
+
+	memcpy(v, values, n * sizeof(v[0]));
+	qsort(v, n, sizeof(v[0]), by_size);
+	return (struct spread){ v[0], n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2, v[n - 1] };
+}
+
+/* SQLite's own time to this one's, in each round: they took turns in it. */
+static struct spread speed_of(const struct line *l, const struct line *own)
+{
+	double ratios[ROUNDS_MAX];
+
+	for (unsigned k = 0; k < l->rounds; k++)
+		ratios[k] = l->seconds[k] > 0 ? own->seconds[k] / l->seconds[k] : 0;
+	return spread_of(ratios, l->rounds);
 }
 
 static double sum(const struct laps *laps)
@@ -118,15 +133,16 @@ static double sum(const struct laps *laps)
 static void show(struct bench *b, const char *name, const struct job *job, const char *impl, struct line *l,
                  const struct line *own)
 {
-	double seconds = job->threads > 1 ? l->seconds : sum(&l->best);
-	double speed = (job->threads > 1 ? own->seconds : sum(&own->best)) / seconds;
+	double seconds = spread_of(l->seconds, l->rounds).median;
+	struct spread speed = speed_of(l, own);
 	double fewer = own->r.misses ? 100.0 - 100.0 * (double)l->r.misses / (double)own->r.misses : 0;
 	char *text;
 	cJSON *row;
 
 	if (!b->o->json) {
-		printf("%-18s %-12s %8.3f s  speed %5.3f  %9llu misses  %5.1f%% fewer%s\n", name, impl ? impl : "(sqlite)", seconds,
-		       speed, (unsigned long long)l->r.misses, fewer, l->bad ? "  WRONG" : "");
+		printf("%-18s %-12s %8.3f s  speed %5.3f (%5.3f to %5.3f)  %9llu misses  %5.1f%% fewer%s\n", name,
+		       impl ? impl : "(sqlite)", seconds, speed.median, speed.low, speed.high, (unsigned long long)l->r.misses, fewer,
+		       l->bad ? "  WRONG" : "");
 		fflush(stdout);
 		return;
 	}
@@ -139,7 +155,10 @@ static void show(struct bench *b, const char *name, const struct job *job, const
 	cJSON_AddNumberToObject(row, "memory", (double)job->memory);
 	cJSON_AddNumberToObject(row, "seconds", seconds);
 	cJSON_AddNumberToObject(row, "ops_per_s", (double)l->r.ops / seconds);
-	cJSON_AddNumberToObject(row, "speed", speed);
+	cJSON_AddNumberToObject(row, "speed", speed.median);
+	cJSON_AddNumberToObject(row, "speed_low", speed.low);
+	cJSON_AddNumberToObject(row, "speed_high", speed.high);
+	cJSON_AddNumberToObject(row, "rounds", l->rounds);
 	cJSON_AddNumberToObject(row, "misses", (double)l->r.misses);
 	cJSON_AddNumberToObject(row, "fewer_misses_percent", fewer);
 	cJSON_AddNumberToObject(row, "refusals", (double)l->r.refusals);
@@ -152,51 +171,61 @@ static void show(struct bench *b, const char *name, const struct job *job, const
 	cJSON_Delete(row);
 }
 
-/* One run; the database is as it was before each. */
-static void run_one(struct bench *b, const char *name, struct job *job, const char *impl, struct line *l)
+/* The databases are as they were before each round. */
+static int prepare(const struct bench *b, struct job *job, const char *impl, unsigned i, char *file, size_t size)
 {
+	job->policy = impl;
+	job->file = job->kind == READ ? b->loaded : file;
+	snprintf(file, size, "%s.%u", b->file, i);
+	unlink(file);
+	return job->kind == MIXED ? copy(b->loaded, file) : 0;
+}
+
+static void run_round(struct bench *b, const char *name, const struct job *what, struct line *lines, unsigned impls)
+{
+	struct job jobs[IMPLS_MAX] = { 0 };
+	static struct result results[IMPLS_MAX];
+	char files[IMPLS_MAX][PATH_MAX];
 	int r = 0;
 
-	job->policy = impl;
-	unlink(b->file);
-	if (job->kind == MIXED)
-		r = copy(b->loaded, b->file);
-	job->file = job->kind == READ ? b->loaded : b->file;
+	for (unsigned i = 0; i < impls; i++) {
+		int e;
+
+		jobs[i] = *what;
+		e = prepare(b, &jobs[i], b->impls[i], i, files[i], sizeof(files[i]));
+		r = r ? r : e;
+	}
+	memset(results, 0, sizeof(results));
 	if (!r)
-		r = run_job(job, &l->r);
-	if (!r)
-		r = l->r.error;
-	if (r || !l->r.whole) {
-		fprintf(stderr, "sqlite: %s: %s: error %d%s\n", name, impl ? impl : "(sqlite)", r, r ? "" : ", damaged");
-		l->bad++;
+		r = run_jobs(jobs, impls, results);
+	for (unsigned i = 0; i < impls; i++) {
+		int error = r ? r : results[i].error;
+
+		unlink(files[i]);
+		lines[i].r = results[i];
+		lines[i].seconds[lines[i].rounds++] = sum(&results[i].laps);
+		if (!error && results[i].whole)
+			continue;
+		fprintf(stderr, "sqlite: %s: %s: error %d%s\n", name, b->impls[i] ? b->impls[i] : "(sqlite)", error,
+		        error ? "" : ", damaged");
+		lines[i].bad++;
 	}
 }
 
 static void run_case(struct bench *b, const char *name, struct job job, unsigned impls, unsigned rounds)
 {
-	struct line *lines;
+	static struct line lines[IMPLS_MAX];
 
 	if (b->o->only && !strstr(name, b->o->only))
 		return;
-	lines = calloc(impls, sizeof(*lines));
-	if (!lines) {
-		b->failed = true;
-		return;
-	}
-	for (unsigned round = 0; round < rounds; round++) {
-		for (unsigned k = 0; k < impls; k++) {
-			unsigned i = round % 2 ? impls - 1 - k : k;
-
-			run_one(b, name, &job, b->impls[i], &lines[i]);
-			note_times(&lines[i], round);
-		}
-	}
+	memset(lines, 0, sizeof(lines));
+	while (rounds--)
+		run_round(b, name, &job, lines, impls);
 	for (unsigned i = 0; i < impls; i++) {
 		lines[i].bad += lines[i].r.print != lines[0].r.print || lines[i].r.rows != lines[0].r.rows;
 		b->failed = b->failed || lines[i].bad;
 		show(b, name, &job, b->impls[i], &lines[i], &lines[0]);
 	}
-	free(lines);
 }
 
 static int load(struct bench *b)
@@ -233,13 +262,13 @@ static void run_all(struct bench *b)
 	unsigned few = b->nimpls < 3 ? b->nimpls : 3;
 
 	job.kind = SPEED;
-	job.lap = o->quick ? 25 : 100;
+	job.lap = o->quick ? 200 : 500;
 	job.amount = o->quick ? 10000 : 50000;
 	run_case(b, "in-cache speed", job, few, o->rounds);
 	job.kind = READ;
 	job.amount = o->quick ? 20000 : 50000;
 	job.warm = job.amount / 4;
-	job.lap = job.amount / 1000;
+	job.lap = job.amount / 200;
 	run_case(b, "in-cache reads", job, few, o->rounds);
 	job.threads = 2;
 	run_case(b, "in-cache reads x2", job, few, o->rounds);
@@ -248,7 +277,7 @@ static void run_all(struct bench *b)
 	run_case(b, "reads 20% x2", job, b->nimpls, 1);
 	job.threads = 1;
 	job.kind = MIXED;
-	job.lap = job.amount / 1000;
+	job.lap = job.amount / 100;
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		char name[32];
 
@@ -275,7 +304,7 @@ int main(int argc, char **argv)
 	if (!o.directory)
 		o.directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
 	if (!o.rounds || o.rounds > ROUNDS_MAX)
-		o.rounds = o.quick ? 3 : 5;
+		o.rounds = o.quick ? 5 : 7;
 	if (!o.files)
 		o.files = o.quick ? 40000 : 200000;
 	b.impls[b.nimpls++] = NULL;
@@ -289,6 +318,5 @@ int main(int argc, char **argv)
 	else
 		run_all(&b);
 	unlink(b.loaded);
-	unlink(b.file);
 	return r || b.failed;
 }

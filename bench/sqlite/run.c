@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run.c - a process with the page cache that is asked for, one workload, and what came of it
+ * run.c - in this process the page cache that is asked for, one workload, and what came of it
  *
  * Equal memory: what a page's frame takes of the budget holds contents, SQLite's own bytes and the library's; SQLite's
  * cache_size in KiB counts contents and its own bytes.
@@ -11,32 +11,24 @@
 #include <hurd-mm/hurd-mm.h>
 #include <hurd-mm/sqlite.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define THREADS_MAX 16u
 
 struct thread {
 	const struct job *job;
+	const struct ends *ends; /* the first thread speaks for all */
 	struct work work;
-	pthread_barrier_t *start;
+	pthread_barrier_t *barrier;
 	unsigned number;
-	struct laps *laps;
+	struct laps laps;
 	uint64_t misses;
 	pthread_t id;
 };
-
-static double now(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int page_cache(const struct job *job, struct hmm_space **ret_space)
 {
@@ -60,51 +52,86 @@ static int open_db(struct work *w, const struct job *job, uint64_t seed)
 	return work_open(w, job->file, setup, seed);
 }
 
+/* Each job on the same processors, by the numbers of its threads: one may be slower than the other.  Else as it comes. */
+static void stay(unsigned number)
+{
+	cpu_set_t allowed, one;
+	int left;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return;
+	left = (int)number % CPU_COUNT(&allowed);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed) || left--)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		(void)!sched_setaffinity(0, sizeof(one), &one);
+		return;
+	}
+}
+
+static void pass_turn(void *arg)
+{
+	turns_pass(arg);
+}
+
+static void meet(void *arg)
+{
+	const struct thread *t = arg;
+
+	pthread_barrier_wait(t->barrier);
+}
+
+static void pass_turn_together(void *arg)
+{
+	const struct thread *t = arg;
+
+	if (t->number == 0)
+		turns_pass(t->ends);
+	pthread_barrier_wait(t->barrier);
+}
+
 static void *read_thread(void *arg)
 {
 	struct thread *t = arg;
 	struct work *w = &t->work;
 	uint64_t misses;
 
+	stay(t->number);
 	open_db(w, t->job, t->job->seed + t->number);
 	if (t->job->warm)
 		mixed_read(w, t->job->warm);
 	misses = w->db ? work_misses(w) : 0;
-	w->ops = 0;
-	pthread_barrier_wait(t->start);
-	if (t->laps)
-		work_begin_laps(w, t->laps, t->job->lap);
+	meet(t);
+	t->laps.clock = t->job->threads > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
+	t->laps.meet = meet;
+	t->laps.turn = pass_turn_together;
+	t->laps.arg = t;
+	work_begin_laps(w, &t->laps, t->job->lap);
 	if (!w->error)
 		mixed_read(w, t->job->amount);
+	work_end_laps(&t->laps, t->job->amount / t->laps.every);
 	t->misses = w->db ? work_misses(w) - misses : 0;
 	return NULL;
 }
 
-static void run_read(const struct job *job, struct result *r)
+static void run_read(const struct job *job, const struct ends *ends, struct result *r)
 {
-	struct thread threads[THREADS_MAX];
-	pthread_barrier_t start;
-	double begin, cpu;
-	unsigned n = 0;
+	static struct thread threads[THREADS_MAX];
+	pthread_barrier_t barrier;
 
-	pthread_barrier_init(&start, NULL, job->threads + 1);
-	for (; n < job->threads; n++) {
-		threads[n] = (struct thread){ .job = job, .start = &start, .number = n,
-			                      .laps = n ? NULL : &r->laps };
-		if (pthread_create(&threads[n].id, NULL, read_thread, &threads[n])) {
-			r->error = -EAGAIN;
-			return;
-		}
+	pthread_barrier_init(&barrier, NULL, job->threads);
+	for (unsigned i = 0; i < job->threads; i++) {
+		threads[i] = (struct thread){ .job = job, .ends = ends, .barrier = &barrier, .number = i };
+		if (pthread_create(&threads[i].id, NULL, read_thread, &threads[i]))
+			_exit(1); /* the others would wait for it */
 	}
-	pthread_barrier_wait(&start);
-	begin = now(CLOCK_MONOTONIC);
-	cpu = now(CLOCK_PROCESS_CPUTIME_ID);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < job->threads; i++)
 		pthread_join(threads[i].id, NULL);
-	r->cpu_seconds = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	r->seconds = now(CLOCK_MONOTONIC) - begin;
 	r->whole = true;
-	for (unsigned i = 0; i < n; i++) {
+	r->laps = threads[0].laps;
+	for (unsigned i = 0; i < job->threads; i++) {
 		struct work *w = &threads[i].work;
 
 		r->error = r->error ? r->error : w->error;
@@ -116,14 +143,15 @@ static void run_read(const struct job *job, struct result *r)
 	}
 }
 
-static void run_alone(const struct job *job, struct result *r)
+static void run_alone(const struct job *job, const struct ends *ends, struct result *r)
 {
 	struct work w;
-	double begin, cpu;
 
+	stay(0);
 	open_db(&w, job, job->seed);
-	begin = now(CLOCK_MONOTONIC);
-	cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+	r->laps.clock = CLOCK_THREAD_CPUTIME_ID;
+	r->laps.turn = pass_turn;
+	r->laps.arg = (void *)(uintptr_t)ends;
 	work_begin_laps(&w, &r->laps, job->lap);
 	if (job->kind == LOAD)
 		mixed_load(&w, job->amount);
@@ -131,8 +159,6 @@ static void run_alone(const struct job *job, struct result *r)
 		speed_run(&w, job->amount);
 	else
 		mixed_run(&w, job->amount, true);
-	r->cpu_seconds = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	r->seconds = now(CLOCK_MONOTONIC) - begin;
 	r->misses = w.db ? work_misses(&w) : 0;
 	r->whole = !w.error && work_whole(&w);
 	r->error = w.error;
@@ -142,7 +168,7 @@ static void run_alone(const struct job *job, struct result *r)
 	work_close(&w);
 }
 
-static void run_here(const struct job *job, struct result *r)
+void run_here(const struct job *job, const struct ends *ends, struct result *r)
 {
 	struct hmm_sqlite_stats s = { .size = sizeof(s) };
 	struct hmm_space *space = NULL;
@@ -151,9 +177,9 @@ static void run_here(const struct job *job, struct result *r)
 	if (r->error)
 		return;
 	if (job->kind == READ)
-		run_read(job, r);
+		run_read(job, ends, r);
 	else
-		run_alone(job, r);
+		run_alone(job, ends, r);
 	if (job->policy && hmm_sqlite_stats(&s) == 0) {
 		r->refusals = s.refusals;
 		r->beyond = s.beyond;
@@ -161,41 +187,4 @@ static void run_here(const struct job *job, struct result *r)
 	if (sqlite3_shutdown() || (job->policy && hmm_sqlite_uninstall()))
 		r->error = r->error ? r->error : -EBUSY;
 	hmm_space_destroy(space);
-}
-
-int run_job(const struct job *job, struct result *ret_result)
-{
-	static struct result r;
-	int fds[2], status;
-	ssize_t n;
-	pid_t child;
-
-	memset(&r, 0, sizeof(r));
-	if (pipe(fds))
-		return -errno;
-	fflush(NULL);
-	child = fork();
-	if (child < 0) {
-		close(fds[0]);
-		close(fds[1]);
-		return -errno;
-	}
-	if (!child) {
-		run_here(job, &r);
-		_exit(write(fds[1], &r, sizeof(r)) != sizeof(r));
-	}
-	close(fds[1]);
-	n = 0;
-	while ((size_t)n < sizeof(r)) {
-		ssize_t more = read(fds[0], (char *)&r + n, sizeof(r) - (size_t)n);
-
-		if (more <= 0)
-			break;
-		n += more;
-	}
-	close(fds[0]);
-	if (waitpid(child, &status, 0) != child || status || n != sizeof(r))
-		return -ECHILD;
-	*ret_result = r;
-	return 0;
 }

@@ -22,21 +22,28 @@ struct job {
 	unsigned amount;    /* rows, files or operations */
 	unsigned warm;      /* operations before the clock runs */
 	unsigned threads;   /* connections, READ only; each gets its part of SQLite's cache */
-	unsigned lap;        /* operations */
+	unsigned lap;       /* operations */
 	uint64_t seed;
 };
 
 struct result {
-	int error;       /* SQLite's, or -errno of what came before */
+	int error;       /* SQLite's, or -errno of what was not SQLite's */
 	bool whole;      /* integrity_check */
-	double seconds, cpu_seconds; /* of all threads, the library's too */
-	struct laps laps;            /* of one thread */
+	struct laps laps; /* processor time; with several threads the time by the clock until all were there */
 	uint64_t print, rows, ops;
 	uint64_t misses; /* SQLITE_DBSTATUS_CACHE_MISS */
 	uint64_t refusals, beyond;
 };
 
-/* 0, or -errno if there is no result. */
+/* In a process of its own.  0, or -errno; if the process ended before it was done, that is an error of the result. */
 int run_job(const struct job *job, struct result *ret_result);
+/* Several, each in a process of its own, in turns, lap by lap. */
+#define JOBS_MAX 24u
+int run_jobs(const struct job *jobs, unsigned n, struct result *ret_results);
+
+/* Between run.c and turns.c: in the job's process */
+struct ends;
+void run_here(const struct job *job, const struct ends *ends, struct result *r);
+void turns_pass(const struct ends *ends); /* another one works now; returns when it is this one's turn again */
 
 #endif

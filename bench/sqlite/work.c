@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static void note(struct work *w, int error)
 {
@@ -19,12 +18,26 @@ static void note(struct work *w, int error)
 		fprintf(stderr, "SQLite: %s\n", w->db ? sqlite3_errmsg(w->db) : sqlite3_errstr(error));
 }
 
-static double processor_time(void)
+static double now(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void end_lap(struct laps *l)
+{
+	if (l->meet)
+		l->meet(l->arg);
+	l->seconds[l->n++] = now(l->clock) - l->begin;
+}
+
+static void begin_lap(struct laps *l)
+{
+	if (l->turn)
+		l->turn(l->arg);
+	l->begin = now(l->clock);
 }
 
 void work_begin_laps(struct work *w, struct laps *laps, unsigned every)
@@ -33,20 +46,26 @@ void work_begin_laps(struct work *w, struct laps *laps, unsigned every)
 	w->ops = 0;
 	laps->every = every ? every : 1;
 	laps->n = 0;
-	laps->begin = processor_time();
+	begin_lap(laps);
+}
+
+void work_end_laps(struct laps *laps, unsigned n)
+{
+	while (laps->n < n && laps->n < LAPS_MAX) {
+		end_lap(laps);
+		begin_lap(laps);
+	}
 }
 
 static void count_op(struct work *w)
 {
 	struct laps *l = w->laps;
-	double now;
 
 	w->ops++;
 	if (!l || w->ops % l->every || l->n == LAPS_MAX)
 		return;
-	now = processor_time();
-	l->seconds[l->n++] = now - l->begin;
-	l->begin = now;
+	end_lap(l);
+	begin_lap(l);
 }
 
 /* FNV-1a, eight bytes at a time. */

@@ -10,11 +10,16 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
-/* Processor time of each `every` operations. */
-#define LAPS_MAX 2000u
+/* The time of each `every` operations.  Between them the work may stop, so that another one has its turn. */
+#define LAPS_MAX 1000u
 struct laps {
 	unsigned every, n;
+	void (*meet)(void *arg); /* before the clock is read; may be NULL */
+	void (*turn)(void *arg); /* after that, and before the first; may be NULL.  What it takes is not counted */
+	void *arg;
+	clockid_t clock;
 	double begin, seconds[LAPS_MAX];
 };
 
@@ -33,7 +38,10 @@ struct work {
 int work_open(struct work *w, const char *file, const char *setup, uint64_t seed);
 int work_open_quiet(struct work *w, const char *file, const char *setup, uint64_t seed); /* errors are expected */
 void work_close(struct work *w);
+/* meet, turn, arg and clock are set. */
 void work_begin_laps(struct work *w, struct laps *laps, unsigned every);
+/* As many as there must be: others may wait for one that had an error. */
+void work_end_laps(struct laps *laps, unsigned n);
 /* Run statements, with %-formats of sqlite3_mprintf(); rows go into the fingerprint. */
 int work_sql(struct work *w, const char *format, ...);
 /* One prepared statement with integers and a text bound in order; rows go into the fingerprint. */
