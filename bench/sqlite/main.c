@@ -3,11 +3,13 @@
  * main.c - what it gains to page SQLite's databases with this library
  *
  * Each case runs under SQLite's own page cache and under the library's, with the same memory, in turns of some
- * milliseconds.  All must give the same answers.  Exit status: 0, 1 if answers differ, a database is damaged, or something failed.
+ * milliseconds.  All must give the same answers.  Exit status: 0, 1 if answers differ, a database is damaged, or something
+ * failed.
  */
 #include <argp.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <hurd-mm/sqlite.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,9 +142,9 @@ static void show(struct bench *b, const char *name, const struct job *job, const
 	cJSON *row;
 
 	if (!b->o->json) {
-		printf("%-18s %-12s %8.3f s  speed %5.3f (%5.3f to %5.3f)  %9llu misses  %5.1f%% fewer%s\n", name,
-		       impl ? impl : "(sqlite)", seconds, speed.median, speed.low, speed.high, (unsigned long long)l->r.misses, fewer,
-		       l->bad ? "  WRONG" : "");
+		printf("%-18s %-12s %8.3f s  speed %5.3f (%5.3f to %5.3f)  %7llu misses  %5.1f%% fewer  %5.1f MiB%s\n", name,
+		       impl ? impl : "(sqlite)", seconds, speed.median, speed.low, speed.high, (unsigned long long)l->r.misses,
+		       fewer, (double)l->r.peak / (1 << 20), l->bad ? "  WRONG" : "");
 		fflush(stdout);
 		return;
 	}
@@ -161,6 +163,7 @@ static void show(struct bench *b, const char *name, const struct job *job, const
 	cJSON_AddNumberToObject(row, "rounds", l->rounds);
 	cJSON_AddNumberToObject(row, "misses", (double)l->r.misses);
 	cJSON_AddNumberToObject(row, "fewer_misses_percent", fewer);
+	cJSON_AddNumberToObject(row, "peak_bytes", (double)l->r.peak);
 	cJSON_AddNumberToObject(row, "refusals", (double)l->r.refusals);
 	cJSON_AddNumberToObject(row, "beyond", (double)l->r.beyond);
 	cJSON_AddNumberToObject(row, "bad", l->bad);
@@ -251,7 +254,7 @@ static uint64_t part_of(const struct bench *b, unsigned percent)
 {
 	uint64_t bytes = b->bytes * percent / 100 & ~UINT64_C(4095);
 
-	return bytes < 1 << 20 ? 1 << 20 : bytes;
+	return bytes < HMM_SQLITE_BYTES_MIN ? HMM_SQLITE_BYTES_MIN : bytes;
 }
 
 static void run_all(struct bench *b)

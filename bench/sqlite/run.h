@@ -33,6 +33,7 @@ struct result {
 	uint64_t print, rows, ops;
 	uint64_t misses; /* SQLITE_DBSTATUS_CACHE_MISS */
 	uint64_t refusals, beyond;
+	uint64_t peak;   /* bytes: the most that SQLite had allocated, and with a space its budget and its books */
 };
 
 /* In a process of its own.  0, or -errno; if the process ended before it was done, that is an error of the result. */

@@ -60,6 +60,7 @@ void speed_run(struct work *w, unsigned size);
 /* mixed.c: the files of the installed packages */
 void mixed_load(struct work *w, unsigned most);                  /* tables and indexes, at most so many files */
 void mixed_read(struct work *w, unsigned ops);                   /* Zipf-distributed look-ups, and scans */
-void mixed_run(struct work *w, unsigned ops, bool vacuum);       /* the same with changes, and changes taken back */
+/* The same with changes, and changes taken back; and a VACUUM in the middle, with so much memory, unless that is 0. */
+void mixed_run(struct work *w, unsigned ops, unsigned vacuum_kib);
 
 #endif

@@ -63,6 +63,8 @@ static void x_destroy(sqlite3_pcache *pc)
 {
 	struct pcache *c = of(pc);
 
+	if (c->cache && !orphaned(c))
+		hmm__places_release(c);
 	hmm__hash_fini(c, orphaned(c));
 	hmm__places_fini(c);
 	c->held = 0;
@@ -151,14 +153,14 @@ __attribute__((noinline)) static sqlite3_pcache_page *make_page(struct pcache *c
 
 	if (!create || orphaned(c))
 		return NULL;
-	if (c->paged) {
+	if (c->paged)
 		p = make_paged(c, key, create == 1);
-		/* no cache at all: the page size does not suit the budget, or there is no memory for tables */
-		if (!p && create != 1 && c->cache)
+	/* at any price: the budget is all pinned, too small for the page size, or there is no memory for the tables */
+	if (!p && (!c->paged || create != 1)) {
+		p = hmm__plain_make(c, key);
+		if (p && c->paged)
 			atomic_fetch_add_explicit(&hmm__sqlite.beyond, 1, memory_order_relaxed);
 	}
-	if (!p && (!c->paged || (create != 1 && c->cache)))
-		p = hmm__plain_make(c, key);
 	if (!p && create != 1)
 		atomic_fetch_add_explicit(&hmm__sqlite.failures, 1, memory_order_relaxed);
 	return p ? &p->base : NULL;

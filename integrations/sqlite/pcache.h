@@ -15,7 +15,7 @@
  *     direct-mapped one, and for those that find their place taken, or are plain, a hash table.
  * Q6  What is unpinned stays pinned in the space as long as nothing else wants its place in the direct-mapped table: SQLite
  *     fetches the same pages again and again, and then a hit is a look into that table.  Places for that are allotted to
- *     caches, a sixteenth of the budget for all together, so that idle connections don't hold more.
+ *     caches, an eighth of the budget for all together, so that idle connections don't hold more.
  *     But the policy hears nothing of such hits.  So it is done only where hits are what counts: not from a miss on while
  *     the space evicts pages, until CALM pages were unpinned without another one.
  * Q4  The group's sum of pinned pages lags behind each cache's count by at most PUBLISH_STEP pages.
@@ -73,7 +73,8 @@ struct pcache {
 	unsigned extra;          /* bytes that SQLite wants with each page */
 	bool paged;              /* purgeable */
 	unsigned generation;     /* group.generation as this was made */
-	unsigned highest;        /* number of a page that was ever in the cache, also under an earlier owner */
+	unsigned highest;        /* number of a page that was ever in the cache */
+	unsigned reached;        /* ... or in its tables, under an earlier owner */
 	unsigned npages;         /* placed and not dropped: in the budget, at most */
 	unsigned last;           /* the page that was placed last */
 	unsigned run;            /* that many were placed in ascending order, about */

@@ -9,7 +9,7 @@
 
 #include "pcache.h"
 
-#define PART 16u /* of the budget, at most, for all caches together */
+#define PART 8u /* of the budget, at most, for all caches together */
 #define LEAST 8u /* places that are worth it */
 
 void hmm__places_init(struct pcache *c)

@@ -11,6 +11,7 @@
 
 #define SPARES_MAX 16u
 #define SPARE_PAGES 65536u /* tables that were used further are given back: emptying goes through them */
+#define FEW_PAGES 256u
 #define WAIT_MS 1u         /* for a pin to go, before ordinary memory is used (Q2) */
 
 struct spare {
@@ -18,7 +19,7 @@ struct spare {
 	struct hmm_cache *cache;
 	size_t page_size;
 	uint64_t frame_bytes;
-	unsigned extra, generation, highest;
+	unsigned extra, generation, reached;
 };
 
 static unsigned generation(void)
@@ -75,7 +76,7 @@ static bool reuse(struct pcache *c)
 		ours = s->generation == generation();
 		if (ours) {
 			c->frame_bytes = s->frame_bytes;
-			c->highest = s->highest;
+			c->reached = s->reached;
 			attach(c, s->cache);
 		} else {
 			hmm_cache_abandon(s->cache);
@@ -118,19 +119,28 @@ int hmm__sqlite_begin(struct pcache *c)
 	return 0;
 }
 
+/* To truncate is to go through all of the tables that were ever used, and most caches hold a page or two. */
+static int empty(const struct pcache *c, struct hmm_cache *cache)
+{
+	if (c->highest < FEW_PAGES && hmm_cache_discard(cache, 0, c->highest + 1) == 0)
+		return 0;
+	return hmm_cache_truncate(cache, 0, HMM_CACHE_FORCE);
+}
+
 /* Emptied, if it is worth keeping. */
 static bool keep(const struct pcache *c, struct hmm_cache *cache)
 {
+	unsigned reached = c->highest > c->reached ? c->highest : c->reached;
 	struct spare *s;
 	bool kept;
 
-	if (c->highest >= SPARE_PAGES || hmm_cache_truncate(cache, 0, HMM_CACHE_FORCE))
+	if (reached >= SPARE_PAGES || empty(c, cache))
 		return false;
 	s = sqlite3_malloc64(sizeof(*s));
 	if (!s)
 		return false;
 	*s = (struct spare){ .cache = cache, .page_size = c->page_size, .frame_bytes = c->frame_bytes,
-		             .extra = c->extra, .generation = c->generation, .highest = c->highest };
+		             .extra = c->extra, .generation = c->generation, .reached = reached };
 	pthread_mutex_lock(&hmm__sqlite.lock);
 	kept = hmm__sqlite.nspares < SPARES_MAX;
 	if (kept) {

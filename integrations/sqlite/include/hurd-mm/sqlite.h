@@ -48,7 +48,7 @@ struct hmm_sqlite_stats {
 	uint64_t misses;       /* pages that got a frame */
 	uint64_t evictions;    /* pages that gave up their frame for another one */
 	uint64_t refusals;     /* SQLite was told to write changed pages first, because too many are pinned */
-	uint64_t beyond;       /* pages that got ordinary memory because the budget was all pinned */
+	uint64_t beyond;       /* pages that got ordinary memory because the budget was all pinned, or too small for such pages */
 	uint64_t failures;     /* there was no memory at all: SQLITE_NOMEM */
 	uint64_t reused;       /* caches that began with the tables of one that had ended */
 };
