@@ -12,6 +12,13 @@
  * to the store apart from the caller's: contents are read by a write-out only while nobody has the page pinned with
  * HMM_CACHE_WRITE.
  *
+ * Addresses.  While nobody has it pinned a page may be moved to another address, with its contents and extra as they are,
+ * to bring free memory together (for a region, a cache with other page sizes, a smaller budget).  So nothing that points to
+ * or into a page or its extra may be kept over its last put, neither elsewhere nor in the extra itself.  With
+ * HMM_CACHE_STABLE it may: where another cache's page would be moved, such a page is evicted, if it is clean or the cache
+ * volatile.  hmm_cache_get() then finds it at the same address with the same extra, or it is a miss: the extra is zero.  A
+ * rekey does not move it.  The price is a few more misses where page sizes are mixed.
+ *
  * In a forked child a cache of the parent is dead: calls return -ENODEV, and only hmm_cache_abandon() does anything.
  *
  * Sources: pins and write order as in PostgreSQL's and InnoDB's buffer managers; the log rule of ARIES (Mohan et al.,
@@ -30,7 +37,8 @@ HMM_BEGIN_DECLS
 struct hmm_cache;
 
 enum hmm_cache_flags {
-	HMM_CACHE_VOLATILE = 1 << 0 /* no store: a page that is not pinned may be dropped, whatever was written to it */
+	HMM_CACHE_VOLATILE = 1 << 0, /* no store: a page that is not pinned may be dropped, whatever was written to it */
+	HMM_CACHE_STABLE = 1 << 1    /* a page keeps its address, pinned or not, until it is evicted or dropped; see above */
 };
 
 struct hmm_cache_options {

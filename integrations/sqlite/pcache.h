@@ -4,7 +4,9 @@
  *
  * Each of SQLite's caches is a volatile cache of the space: page numbers are the same, so the policy knows a page that
  * comes back.  SQLite keeps the pages that it has changed, or is looking at, pinned (fetched and not unpinned); the others
- * are the policy's to choose from.
+ * are the policy's to choose from.  In a page's own bytes, and in its own tables, SQLite keeps pointers to both parts of the
+ * page over an unpin, and uses them if it gets the page again with those bytes as it left them.  So pages don't move
+ * (HMM_CACHE_STABLE): a page is found where it was, or not at all.
  *
  * Q1  A cache is used by one thread at a time (SQLite holds a connection's mutex); different caches by several at once.
  *     What several threads use is in struct group, atomic or under its lock.

@@ -90,7 +90,7 @@ static bool reuse(struct pcache *c)
 
 static int make(struct pcache *c)
 {
-	struct hmm_cache_options o = { .size = sizeof(o), .flags = HMM_CACHE_VOLATILE, .wait_ms = WAIT_MS,
+	struct hmm_cache_options o = { .size = sizeof(o), .flags = HMM_CACHE_VOLATILE | HMM_CACHE_STABLE, .wait_ms = WAIT_MS,
 		                       .extra = (uint32_t)sizeof(struct page) + c->extra };
 	struct hmm_cache_stats stats = { .size = sizeof(stats) };
 	struct hmm_cache *cache;

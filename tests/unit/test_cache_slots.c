@@ -319,6 +319,141 @@ START_TEST(caches_and_regions_share_the_budget)
 }
 END_TEST
 
+/* --- addresses of pages that nobody has pinned --- */
+
+#define KEPT 3000u /* pages of each cache */
+#define EXTRA 136u
+
+/* What a program that keeps pointers knows of a cache's pages. */
+struct kept {
+	struct hmm_cache *cache;
+	struct hmm_store *store;
+	void *at[KEPT];
+	unsigned hits, misses, moves;
+};
+
+static void keep_begin(struct fixture *f, struct kept *k, size_t page_size, uint32_t flags, bool stored)
+{
+	struct hmm_cache_options o = { .size = sizeof(o), .extra = EXTRA, .max_pages = KEPT,
+		                       .flags = flags | (stored ? 0 : HMM_CACHE_VOLATILE) };
+
+	memset(k, 0, sizeof(*k));
+	if (stored)
+		ck_assert_int_eq(hmm_store_memory(KEPT * page_size, &k->store), 0);
+	ck_assert_int_eq(hmm_cache_create(f->space, k->store, page_size, &o, &k->cache), 0);
+}
+
+static void keep_end(struct kept *k)
+{
+	ck_assert_int_eq(hmm_cache_destroy(k->cache), 0);
+	hmm_store_put(k->store);
+}
+
+/* Its extra points to the page itself: so it is right, fresh, or the page has moved with it. */
+static void keep_use(struct kept *k, uint64_t page)
+{
+	unsigned mode = k->store ? HMM_CACHE_WRITE | (page % 3 ? HMM_CACHE_DIRTY : 0) : 0;
+	void **extra, *data;
+	bool fresh;
+	int r;
+
+	if (k->store)
+		r = hmm_cache_get(k->cache, page, HMM_CACHE_WRITE, &data);
+	else
+		r = hmm_cache_get(k->cache, page, HMM_CACHE_CREATE, &data);
+	ck_assert_int_ge(r, 0);
+	extra = hmm_cache_extra(k->cache, data);
+	fresh = !extra[0];
+	if (!k->store)
+		ck_assert_int_eq(r, fresh);
+	if (fresh) {
+		for (unsigned i = 0; i < EXTRA; i++)
+			ck_assert_uint_eq(((uint8_t *)extra)[i], 0);
+		if (!k->store)
+			*(uint64_t *)data = mark_of(k->cache, page);
+	} else {
+		ck_assert_ptr_eq(extra[0], k->at[page]); /* as it was left */
+		ck_assert_ptr_eq(extra[EXTRA / sizeof(void *) - 1], k->at[page]);
+		k->moves += data != k->at[page];
+	}
+	if (k->store && mode & HMM_CACHE_DIRTY)
+		*(uint64_t *)data = mark_of(k->cache, page);
+	else if (!k->store || *(uint64_t *)data)
+		ck_assert_uint_eq(*(uint64_t *)data, mark_of(k->cache, page));
+	k->hits += !fresh;
+	k->misses += fresh;
+	k->at[page] = extra[0] = extra[EXTRA / sizeof(void *) - 1] = data;
+	ck_assert_int_eq(hmm_cache_put(k->cache, page, mode, 0), 0);
+}
+
+/* All that asks for whole frames: other page sizes, a budget that shrinks, a region. */
+static void keep_run(struct fixture *f, struct kept *small, struct kept *large, uint64_t *seed)
+{
+	struct hmm_region *region;
+	uint64_t reached, r;
+
+	for (unsigned turn = 0; turn < 6; turn++) {
+		for (unsigned i = 0; i < 4000; i++) {
+			r = trace_random(seed);
+			keep_use(r & 3 ? small : large, (r >> 2) % (r >> 40 & 1 ? KEPT : 400));
+		}
+		ck_assert_int_eq(hmm_space_resize(f->space, 200 + trace_random(seed) % 100, &reached), 0);
+		for (unsigned i = 0; i < 2000; i++)
+			keep_use(i & 7 ? small : large, trace_random(seed) % 500);
+		ck_assert_int_eq(hmm_space_resize(f->space, 512, &reached), 0);
+		if (turn & 1)
+			continue;
+		ck_assert_int_eq(hmm_region_map(f->space, NULL, 0, 300 * FRAME, NULL, &region), 0);
+		for (unsigned i = 0; i < 2000; i++) {
+			r = trace_random(seed);
+			write_region(region, hmm_region_base(region), r % 300);
+			keep_use(r >> 60 ? small : large, (r >> 10) % 500);
+		}
+		hmm_region_abandon(region);
+	}
+}
+
+/* 0: volatile caches, 1: with stores; 2: two of one page size, so of one pool, one of them stable */
+START_TEST(pages_of_a_stable_cache_stay_or_go)
+{
+	static struct kept small, large;
+	uint64_t seed = test_seed();
+	struct fixture f;
+
+	begin(&f, 512, 8192, _i == 1 ? "clock" : "lru");
+	keep_begin(&f, &small, 1024, HMM_CACHE_STABLE, _i == 1);
+	keep_begin(&f, &large, _i == 2 ? 1024 : 8192, _i == 2 ? 0 : HMM_CACHE_STABLE, _i == 1);
+	keep_run(&f, &small, &large, &seed);
+	ck_assert_uint_eq(small.moves, 0);
+	ck_assert_uint_gt(small.hits, small.misses / 4);
+	ck_assert_uint_gt(large.hits, 0);
+	if (_i == 2)
+		ck_assert_uint_gt(large.moves, 0);
+	else
+		ck_assert_uint_eq(large.moves, 0);
+	keep_end(&small);
+	keep_end(&large);
+	end(&f);
+}
+END_TEST
+
+START_TEST(pages_of_other_caches_move_with_their_extra)
+{
+	static struct kept small, large;
+	uint64_t seed = test_seed();
+	struct fixture f;
+
+	begin(&f, 512, 8192, "lru");
+	keep_begin(&f, &small, 1024, 0, false);
+	keep_begin(&f, &large, 8192, 0, true);
+	keep_run(&f, &small, &large, &seed);
+	ck_assert_uint_gt(small.moves, 0);
+	keep_end(&small);
+	keep_end(&large);
+	end(&f);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_slots");
@@ -331,6 +466,8 @@ static Suite *suite(void)
 	tcase_add_test(c, shrinking_keeps_what_fits);
 	tcase_add_test(c, space_ends_its_caches);
 	tcase_add_loop_test(c, caches_and_regions_share_the_budget, 0, 3);
+	tcase_add_loop_test(c, pages_of_a_stable_cache_stay_or_go, 0, 3);
+	tcase_add_test(c, pages_of_other_caches_move_with_their_extra);
 	suite_add_tcase(s, c);
 	return s;
 }

@@ -44,7 +44,7 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, size_
 		o->max_pages = PAGES_DEFAULT;
 	if (!o->wait_ms)
 		o->wait_ms = WAIT_MS;
-	if (o->extra > EXTRA_MAX || o->flags & ~(uint32_t)HMM_CACHE_VOLATILE || o->max_pages > PAGES_MOST ||
+	if (o->extra > EXTRA_MAX || o->flags & ~(uint32_t)(HMM_CACHE_VOLATILE | HMM_CACHE_STABLE) || o->max_pages > PAGES_MOST ||
 	    o->offset & (page_size - 1))
 		return -EINVAL;
 	if (o->dirty_target > 100 || o->dirty_limit > 100 || (o->dirty_limit && o->dirty_target > o->dirty_limit))
@@ -127,6 +127,12 @@ static int make_cached(struct hmm_space *space)
 	return r;
 }
 
+/* May it have pages that compaction can neither move nor evict? */
+static bool unmovable(const struct hmm_cache *cache)
+{
+	return cache->flags & HMM_CACHE_STABLE && !(cache->flags & HMM_CACHE_VOLATILE);
+}
+
 static int take_number(struct hmm_cache *cache)
 {
 	struct hmm_space *space = cache->space;
@@ -138,6 +144,7 @@ static int take_number(struct hmm_cache *cache)
 	if (n < HMM__CACHES_MOST) {
 		space->numbered[n] = cache;
 		cache->number = (uint16_t)n;
+		cache->pool->unmovable += unmovable(cache);
 	}
 	hmm__unlock(&space->lock);
 	return cache->number ? 0 : -ENFILE;
@@ -147,6 +154,7 @@ static void give_number(struct hmm_cache *cache)
 {
 	hmm__lock(&cache->space->lock);
 	cache->space->numbered[cache->number] = NULL;
+	cache->pool->unmovable -= unmovable(cache);
 	hmm__unlock(&cache->space->lock);
 }
 
@@ -208,8 +216,11 @@ int hmm_cache_create(struct hmm_space *space, struct hmm_store *store, size_t pa
 	if (cache) {
 		fill_in(cache, space, store, page_size, &o);
 		r = make_cache(cache, store, o.offset);
-		if (!r)
+		if (!r) {
 			r = take_number(cache);
+			if (r)
+				hmm__cache_pool_close(space, cache->pool);
+		}
 		if (r)
 			free_cache(cache);
 		else

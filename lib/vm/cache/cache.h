@@ -21,12 +21,14 @@
  * C6  version changes when a writer enters, and after the word has left MAPPED before the slot is used again.
  * C7  Slots of one stride form a pool of extents: an extent is a window slot of 2^n frames with up to 64 page slots.
  *     Frames are accounted by extents; free page slots of partly used extents are counted in free_packed.
- * C8  Pages that are not pinned may move between slots of their pool (C1's word change), to empty extents.
+ * C8  Pages that are not pinned may move between slots of their pool (C1's word change), to empty extents; but for C12.
  * C9  HMM__FREE: put with DISCARD.  The page is dropped with its last pin, unless it was marked dirty again before.
  * C10 Pages of caches are not in the space's counts of resident, dirty, laundry and available frames, so words are not
  *     left by hmm__page_leave().  region->weight is their size in frames, at least 1, for water marks only.
  * C11 A batch holds a reference of the region of each of its cache pages (hmm__region_hold_inside), given up when it is
  *     done with the word: so tables of a cache that is destroyed outlive those who write its pages.
+ * C12 With HMM_CACHE_STABLE a page has one slot from LOADING to ABSENT: callers keep pointers to it, and into it, while
+ *     nobody has it pinned.  Where compaction would move it, it is evicted if it is clean.
  */
 #ifndef HMM_VM_CACHE_H
 #define HMM_VM_CACHE_H
@@ -62,6 +64,7 @@ struct hmm__extent {
 	uint64_t free;       /* (s) a set bit: free */
 	uint32_t next, prev; /* (s) extents with free page slots */
 	uint32_t tried;      /* (s) the round of compaction that looked at it last */
+	bool hidden;         /* (s) compaction empties it: it is not on the list, whatever is free */
 };
 
 /* The slots of one stride; several caches may share it. */
@@ -73,6 +76,7 @@ struct hmm__cache_pool {
 	uint32_t unit;                /* (i) of places: shift */
 	uint32_t weight;              /* (i) frames an extent */
 	uint32_t users;               /* (s) caches */
+	uint32_t unmovable;           /* (s) of those: with pages that must be written before compaction can have their slots */
 	uint32_t nextents;            /* (s) */
 	uint32_t round;               /* (s) of compaction */
 	struct hmm__extent *extents;  /* (s) sparse */
@@ -156,13 +160,12 @@ bool hmm__cache_slot_take(struct hmm__cache_pool *pool, uint32_t frame, uint8_t 
 bool hmm__cache_slot_ready(struct hmm__cache_pool *pool); /* would it find one, and a frame number? */
 void hmm__cache_slot_put(struct hmm__cache_pool *pool, uint32_t extent, uint8_t *data);
 uint32_t hmm__cache_extent_of(const struct hmm__cache_pool *pool, const uint8_t *data);
-/* For compaction: off the list, one page slot of it emptied, and back on the list or to the window. */
+/* For compaction: off the list, whatever becomes free in it; and back on the list or to the window. */
 void hmm__cache_extent_hide(struct hmm__cache_pool *pool, uint32_t extent);
-void hmm__cache_slot_emptied(struct hmm__cache_pool *pool, uint32_t extent, uint32_t i);
 void hmm__cache_extent_show(struct hmm__cache_pool *pool, uint32_t extent);
 /* No lock held: one more extent, from a free slot or a credit.  0, or -EAGAIN if no frames are free. */
 int hmm__cache_extent_add(struct hmm__cache_pool *pool);
-/* No lock held: empty extents by moving pages, until `want` frames became free or nothing helps; returns frames. */
+/* No lock held: empty extents by moving or evicting pages, until `want` frames became free or nothing helps; returns frames. */
 uint64_t hmm__cache_compact(struct hmm_space *space, uint64_t want);
 /* No lock held, after that gave nothing: is there room for an extent's pages?  Then pins are why, and evicting more helps little. */
 bool hmm__cache_stuck(struct hmm_space *space);

@@ -4,7 +4,7 @@
  *
  * The extent with the most free page slots gives its pages to others of its pool, one extent for each hold of the lock.
  * A page is copied while its word is LOADING, so nobody has it pinned and who wants it waits; an optimistic reader
- * finds the version changed before its slot has other contents.
+ * finds the version changed before its slot has other contents.  A page that must not move is evicted instead (C12).
  */
 #include <string.h>
 
@@ -35,25 +35,36 @@ static uint32_t emptiest(const struct hmm__cache_pool *pool)
 	return best;
 }
 
-/* Under the lock: is no page of it pinned or being written, as far as can be told before? */
+static bool stable(const struct hmm_region *region)
+{
+	return region->cache->flags & HMM_CACHE_STABLE;
+}
+
+/* Under the lock: could the page leave its slot now, as far as its word tells? */
+static bool may_leave(const struct hmm__frame *f, uint64_t w)
+{
+	if (hmm__word_state(w) != HMM__MAPPED || w & (HMM__PIN_MASK | HMM__WRITEBACK))
+		return false;
+	return !stable(f->region) || !(w & HMM__DIRTY) || w & HMM__FREE;
+}
+
+/* Under the lock: can all of its pages leave, as far as can be told before? */
 static bool movable(struct hmm_space *space, struct hmm__cache_pool *pool, uint32_t extent)
 {
 	for (uint32_t i = 0; i < pool->per; i++) {
 		struct hmm__frame *f;
-		uint64_t w;
 
 		if (pool->extents[extent].free >> i & 1)
 			continue;
 		f = &space->frames[pool->frames[(size_t)extent * pool->per + i]];
-		w = atomic_load(&f->region->words[f->page]);
-		if (hmm__word_state(w) != HMM__MAPPED || w & (HMM__PIN_MASK | HMM__WRITEBACK))
+		if (!may_leave(f, atomic_load(&f->region->words[f->page])))
 			return false;
 	}
 	return true;
 }
 
-/* Under the lock: one page to a slot of another extent. */
-static bool move_page(struct hmm_space *space, struct hmm__cache_pool *pool, uint32_t extent, uint32_t i)
+/* Under the lock: one page to a slot of another extent, or out. */
+static bool empty_slot(struct hmm_space *space, struct hmm__cache_pool *pool, uint32_t extent, uint32_t i)
 {
 	uint32_t number = pool->frames[(size_t)extent * pool->per + i], to;
 	struct hmm__frame *f = &space->frames[number];
@@ -61,15 +72,20 @@ static bool move_page(struct hmm_space *space, struct hmm__cache_pool *pool, uin
 	uint64_t w = atomic_load(word);
 	uint8_t *from = hmm__slot_address(pool->window, extent) + (size_t)i * pool->stride, *data;
 
-	if (hmm__word_state(w) != HMM__MAPPED || w & (HMM__PIN_MASK | HMM__WRITEBACK) ||
-	    hmm__cache_close(f->region, f->page, &w) != HMM__CLOSED)
+	if (!may_leave(f, w) || hmm__cache_close(f->region, f->page, &w) != HMM__CLOSED)
 		return false;
-	if (!hmm__cache_slot_take(pool, number, &data, &to)) {
+	if (stable(f->region)) {
+		hmm__cache_gone(f->region->cache, f->page, w, true, HMM_REMOVED_UNMAPPED);
+		return true;
+	}
+	/* a fresh extent would help nobody */
+	if (pool->partly == HMM__NO_SLOT || !hmm__cache_slot_take(pool, number, &data, &to)) {
 		hmm__cache_leave(f->region, f->page, w);
 		return false;
 	}
 	memcpy(data, from, pool->stride);
 	hmm__cache_set_spot(space, number, pool, data);
+	hmm__cache_slot_put(pool, extent, from);
 	hmm__cache_leave(f->region, f->page, w);
 	return true;
 }
@@ -82,14 +98,8 @@ static bool empty_extent(struct hmm_space *space, struct hmm__cache_pool *pool, 
 	bool all = true;
 
 	hmm__cache_extent_hide(pool, extent);
-	for (; used && all; used &= used - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(used);
-
-		/* a fresh extent would help nobody */
-		all = pool->partly != HMM__NO_SLOT && move_page(space, pool, extent, i);
-		if (all)
-			hmm__cache_slot_emptied(pool, extent, i);
-	}
+	for (; used && all; used &= used - 1)
+		all = empty_slot(space, pool, extent, (uint32_t)__builtin_ctzll(used));
 	hmm__cache_extent_show(pool, extent);
 	return all;
 }
@@ -128,7 +138,7 @@ bool hmm__cache_stuck(struct hmm_space *space)
 
 	hmm__lock(&space->lock);
 	for (struct hmm__cache_pool *pool = space->cache_pools; pool; pool = pool->next)
-		stuck = stuck || (pool->per > 1 && pool->nfree >= pool->per);
+		stuck = stuck || (pool->per > 1 && pool->nfree >= pool->per && !pool->unmovable);
 	hmm__unlock(&space->lock);
 	return stuck;
 }

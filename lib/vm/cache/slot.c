@@ -3,7 +3,8 @@
  * slot.c - where pages of caches lie: extents of window slots, divided into page slots of one stride
  *
  * T1  An extent is a window slot of the pool's; it is on the list `partly` exactly while some of its page slots are free
- *     and some are not.  One that becomes free goes back to the window, populated, for whoever wants it.
+ *     and some are not, or it is hidden: compaction empties it, under one hold of the lock.  One that becomes free goes
+ *     back to the window, populated, for whoever wants it.
  * T2  Extents count as resident frames; page slots that are free in them are counted in free_packed (bytes).
  * T3  pool->frames says which frame number a page slot that is in use belongs to.
  */
@@ -73,23 +74,16 @@ static void extent_end(struct hmm__cache_pool *pool, uint32_t extent)
 void hmm__cache_extent_hide(struct hmm__cache_pool *pool, uint32_t extent)
 {
 	unlink_extent(pool, extent);
+	pool->extents[extent].hidden = true;
 }
 
 void hmm__cache_extent_show(struct hmm__cache_pool *pool, uint32_t extent)
 {
-	uint64_t given = pool->extents[extent].free;
-
-	/* page slots that were emptied meanwhile are counted by who emptied them */
-	if (given == all_free(pool))
+	pool->extents[extent].hidden = false;
+	if (pool->extents[extent].free == all_free(pool))
 		extent_end(pool, extent);
 	else
 		link_extent(pool, extent);
-}
-
-void hmm__cache_slot_emptied(struct hmm__cache_pool *pool, uint32_t extent, uint32_t i)
-{
-	pool->extents[extent].free |= UINT64_C(1) << i;
-	count_free(pool, 1);
 }
 
 /* Under the lock: is there an extent with a free page slot now? */
@@ -147,11 +141,11 @@ void hmm__cache_slot_put(struct hmm__cache_pool *pool, uint32_t extent, uint8_t 
 	uint32_t i = pool->per == 1 ? 0 : (uint32_t)(data - hmm__slot_address(pool->window, extent)) / pool->stride;
 
 	assert(!(e->free >> i & 1));
-	if (!e->free)
+	if (!e->free && !e->hidden)
 		link_extent(pool, extent);
 	e->free |= UINT64_C(1) << i;
 	count_free(pool, 1);
-	if (e->free == all_free(pool)) {
+	if (e->free == all_free(pool) && !e->hidden) {
 		unlink_extent(pool, extent);
 		extent_end(pool, extent);
 	}
