@@ -52,7 +52,14 @@ void hmm__local_forget(struct hmm__local *local, void *start, size_t length);
 int hmm__local_start(struct hmm__local *local, unsigned npagers);
 void hmm__local_stop(struct hmm__local *local);
 
+/* local_move.c: grant.  How far it got, whatever the kernel says: see there */
+enum hmm__direction { HMM__TO_WINDOW, HMM__FROM_WINDOW };
+int hmm__local_move(struct hmm__local *local, void *dst, void *src, size_t length, uint64_t mode,
+                    enum hmm__direction direction, unsigned pin_patience, size_t *ret_done);
+
 /* local_pages.c: the operations on pages */
+/* how often to try again what an unread event stands in the way of */
+unsigned hmm__local_patience(const struct hmm__local *local);
 int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n);
 int hmm__local_unmap(void *backend, struct hmm_unmap *unmaps, unsigned n);
 int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsigned n, int on);

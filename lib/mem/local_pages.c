@@ -34,41 +34,26 @@
 
 static const char zeros[ZEROS] __attribute__((aligned(4096)));
 
-enum step { STEP_COPY, STEP_MOVE };
-
 /* A pager thread reads the events itself, so it must not wait for them. */
-static unsigned patience_of(const struct hmm__local *local)
+unsigned hmm__local_patience(const struct hmm__local *local)
 {
 	return local->config.delivery == HMM_DELIVERY_INLINE || !hmm__is_library_thread() ? EVENT_PATIENCE : 0;
 }
 
-/*
- * One ioctl until all is done or it makes no progress.  EAGAIN means that the address space is changing (an
- * event is unread: whoever reads it is another thread) or that only a part was done; both are tried again.  EBUSY
- * means that the kernel holds the page: for pages of the window only while direct I/O ends, so that passes.
- */
-static int run(struct hmm__local *local, enum step step, char *dst, char *src, size_t length, uint64_t mode,
-               size_t *ret_done, unsigned pin_patience)
+/* UFFDIO_COPY until all is done or it makes no progress; see hmm__local_move() of the errors. */
+static int copy(struct hmm__local *local, char *dst, char *src, size_t length, uint64_t mode, size_t *ret_done)
 {
-	unsigned patience = patience_of(local);
+	unsigned patience = hmm__local_patience(local);
 	size_t total = 0;
 	int r = 0;
 
 	while (total < length) {
 		size_t done = 0;
 
-		if (step == STEP_MOVE)
-			r = hmm__sys_uffd_move(local->uffd, dst + total, src + total, length - total, mode, &done);
-		else
-			r = hmm__sys_uffd_copy(local->uffd, dst + total, src + total, length - total, mode, &done);
+		r = hmm__sys_uffd_copy(local->uffd, dst + total, src + total, length - total, mode, &done);
 		total += done;
 		if (!r || done)
 			continue;
-		if (r == -EBUSY && pin_patience) {
-			pin_patience--;
-			sched_yield();
-			continue;
-		}
 		if (r != -EAGAIN || !patience--)
 			break;
 		sched_yield();
@@ -85,7 +70,7 @@ static int copy_zeros(struct hmm__local *local, char *dst, size_t length, uint64
 	while (!r && total < length) {
 		size_t done = 0;
 
-		r = run(local, STEP_COPY, dst + total, (char *)zeros, HMM__MIN(length - total, ZEROS), mode, &done, 0);
+		r = copy(local, dst + total, (char *)zeros, HMM__MIN(length - total, ZEROS), mode, &done);
 		total += done;
 	}
 	*ret_done = total;
@@ -94,7 +79,7 @@ static int copy_zeros(struct hmm__local *local, char *dst, size_t length, uint64
 
 static int protect_span(struct hmm__local *local, void *address, size_t length, uint64_t mode)
 {
-	unsigned patience = patience_of(local);
+	unsigned patience = hmm__local_patience(local);
 	int r;
 
 	while ((r = hmm__sys_uffd_wp(local->uffd, address, length, mode)) == -EAGAIN && patience--)
@@ -110,7 +95,8 @@ static int grant_protected(struct hmm__local *local, struct hmm_map *m)
 
 	if (!single)
 		before = hmm__fingerprint_of(m->slot, m->length);
-	r = run(local, STEP_MOVE, m->address, m->slot, m->length, UFFDIO_MOVE_MODE_DONTWAKE, &m->done, PIN_PATIENCE);
+	r = hmm__local_move(local, m->address, m->slot, m->length, UFFDIO_MOVE_MODE_DONTWAKE, HMM__FROM_WINDOW, PIN_PATIENCE,
+	                    &m->done);
 	if (!m->done)
 		return r;
 	rp = protect_span(local, m->address, m->done, UFFDIO_WRITEPROTECT_MODE_WP);
@@ -132,8 +118,8 @@ static int grant(struct hmm__local *local, struct hmm_map *m)
 	if (m->flags & HMM_MAP_PROTECT)
 		r = grant_protected(local, m);
 	else
-		r = run(local, STEP_MOVE, m->address, m->slot, m->length,
-		        m->flags & HMM_MAP_WAKE ? 0 : UFFDIO_MOVE_MODE_DONTWAKE, &m->done, PIN_PATIENCE);
+		r = hmm__local_move(local, m->address, m->slot, m->length, m->flags & HMM_MAP_WAKE ? 0 : UFFDIO_MOVE_MODE_DONTWAKE,
+		                    HMM__FROM_WINDOW, PIN_PATIENCE, &m->done);
 	return r == -EINVAL ? -EBUSY : r;
 }
 
@@ -149,7 +135,7 @@ static int map_one(struct hmm__local *local, struct hmm_map *m)
 	mode = (wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE) | (m->flags & HMM_MAP_PROTECT ? UFFDIO_COPY_MODE_WP : 0);
 	if (m->flags & HMM_MAP_ZERO)
 		return copy_zeros(local, m->address, m->length, mode, &m->done);
-	return run(local, STEP_COPY, m->address, m->slot, m->length, mode, &m->done, 0);
+	return copy(local, m->address, m->slot, m->length, mode, &m->done);
 }
 
 int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n)
@@ -168,7 +154,8 @@ int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n)
 
 static void unmap_grant(struct hmm__local *local, struct hmm_unmap *u)
 {
-	u->error = run(local, STEP_MOVE, u->slot, u->address, u->length, UFFDIO_MOVE_MODE_DONTWAKE, &u->done, 0);
+	u->error = hmm__local_move(local, u->slot, u->address, u->length, UFFDIO_MOVE_MODE_DONTWAKE, HMM__TO_WINDOW, 0,
+	                           &u->done);
 	/* EINVAL: another kind of mapping stands there now, or its protection differs from the window's */
 	if (u->error == -EINVAL)
 		u->error = -EACCES;
