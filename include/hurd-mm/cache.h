@@ -89,7 +89,8 @@ enum hmm_cache_mode {
 	HMM_CACHE_READ = 0,
 	HMM_CACHE_WRITE = 1 << 0,    /* contents will be changed: waits until no write-out reads them; several may hold it */
 	HMM_CACHE_CREATE = 1 << 1,   /* if it is not resident don't read it: contents are zeros (of a volatile cache:
-	                                anything).  With a store, needs HMM_CACHE_WRITE */
+	                                anything).  With a store, needs HMM_CACHE_WRITE; may lie past its end, which moves
+	                                when the page is written */
 	HMM_CACHE_NOWAIT = 1 << 2,   /* no I/O and no waiting: -EAGAIN instead.  With CREATE: evicts clean pages at most */
 	HMM_CACHE_RESIDENT = 1 << 3, /* only if it is resident: -ENOENT instead */
 
@@ -182,7 +183,8 @@ struct hmm_cache_flush {
 /*
  * Write dirty pages, sorted by number in large batches.  what: NULL for all.  Pages that are pinned for writing are
  * waited for, until wait_ms have passed without progress: -EBUSY.  What is changed while it runs may or may not be
- * written.  Returns 0 or the first error (of the store, or of flush_log); pages that failed stay dirty.  -EAGAIN: pages are
+ * written.  Returns 0 or the first error (of the store, or of flush_log); pages that failed stay dirty, also those that lie
+ * past the end of a store that can't grow (-ENOSPC, -EFBIG).  -EAGAIN: pages are
  * beyond log_flushed(), and there is no flush_log.
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_flush(struct hmm_cache *cache, const struct hmm_cache_flush *what);

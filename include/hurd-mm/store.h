@@ -40,7 +40,7 @@ struct hmm_store_ops {
 	 * succeeded, else the first error.  If no piece carries an error all share the one returned.  What was
 	 * never written reads as zeros.  A read that lies wholly past the end of a store that has an end fails with
 	 * -ENXIO (the access gets SIGBUS); one that begins before it fills the rest with zeros.  A write never moves
-	 * that end: what lies past it is ignored.
+	 * that end: what lies past it is ignored, as it is of a file that is mapped.  `extend` moves it.
 	 */
 	int (*read)(void *ctx, struct hmm_store_vec *vec, unsigned n);
 	int (*write)(void *ctx, struct hmm_store_vec *vec, unsigned n);
@@ -62,6 +62,14 @@ struct hmm_store_ops {
 	 * 0: the system's page size.  A region needs at most its page size, a cache (hurd-mm/cache.h) at most its own.
 	 */
 	size_t granule;
+
+	/*
+	 * Optional, for a store that has an end and can move it.  As write, but what lies past the end is written too: the
+	 * store then ends behind the last byte that was, and what lies between reads as zeros.  Caches and
+	 * hmm_store_write() use it, regions do not.  A piece that can't be written wholly must get an error (-ENOSPC, -EFBIG).
+	 * Without this callback a store that tells a length refuses what lies past it with -ENOSPC.
+	 */
+	int (*extend)(void *ctx, struct hmm_store_vec *vec, unsigned n);
 };
 
 struct hmm_store;
@@ -82,8 +90,10 @@ enum hmm_direct {
 /*
  * A file.  fd is duplicated; flags must be 0.  The file must be a regular file or a block device, opened for reading;
  * pages of shared mappings that were written are written back only if it is open for writing too (else -EBADF).
- * Its end is the file's length at each access: as with mmap(2), the last page reads zeros past the end, pages
- * wholly past it give SIGBUS, and writes do not grow the file.
+ * Its end is the file's length at each access.  A region sees it as mmap(2) does: the last page reads zeros past the end,
+ * pages wholly past it give SIGBUS, and what is stored past it is not written.  A cache, and hmm_store_write(), grow the
+ * file by what they write past its end; a block device can't grow: -ENOSPC.  A write past RLIMIT_FSIZE is -EFBIG there,
+ * without a signal.
  *
  * Returns 0; -EINVAL (flags); -EBADF (no descriptor, or not open for reading); -ENODEV (neither a regular file nor a
  * block device); -EMFILE, -ENFILE, -ENOMEM.  A descriptor with O_APPEND is opened anew through /proc, with the errors of
@@ -116,8 +126,9 @@ HMM_API struct hmm_store *hmm_store_get(struct hmm_store *store);
 HMM_API void hmm_store_put(struct hmm_store *store); /* NULL is accepted */
 
 /*
- * Direct use, for tools and tests; as the callbacks of the same name, with all signals blocked meanwhile.  read and write
- * return -EINVAL, with nothing transferred, if pieces are misaligned, empty, overlapping or not in order; discard, if
+ * Direct use, for tools and tests; as the callbacks of the same name, with all signals blocked meanwhile.  A write is an
+ * `extend`: it moves the store's end, or fails where that can't be; it never succeeds without having written.  read and
+ * write return -EINVAL, with nothing transferred, if pieces are misaligned, empty, overlapping or not in order; discard, if
  * its range is misaligned.  What a store has no callback for succeeds; its length is then UINT64_MAX.
  */
 HMM_API HMM_MUST_CHECK int hmm_store_read(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n);

@@ -5,11 +5,12 @@
 #include "lib/base/util.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
-static bool all_zero(const unsigned char *bytes, size_t n)
+bool hmm__all_zero(const void *data, size_t n)
 {
+	const unsigned char *bytes = data;
+
 	for (size_t i = 0; i < n; i++)
 		if (bytes[i])
 			return false;
@@ -35,7 +36,7 @@ int hmm__options_read(void *known, size_t known_size, const void *opts)
 	size = struct_size(opts);
 	if (size < sizeof(size))
 		return -EINVAL;
-	if (size > known_size && !all_zero((const unsigned char *)opts + known_size, size - known_size))
+	if (size > known_size && !hmm__all_zero((const unsigned char *)opts + known_size, size - known_size))
 		return -E2BIG;
 	memcpy(known, opts, HMM__MIN(size, known_size));
 	return 0;

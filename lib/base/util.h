@@ -6,6 +6,7 @@
 #define HMM_BASE_UTIL_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@
 #define HMM__IS_ALIGNED(x, a) ((((uintptr_t)(x)) & ((uintptr_t)(a) - 1)) == 0)
 #define HMM__CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
+bool hmm__all_zero(const void *data, size_t n);
 /*
  * Read a caller's options structure: copy what both sides know into known (zeroed first), -EINVAL if the caller's size
  * is 0 or too small to hold a size, -E2BIG if an unknown tail is not zero.  opts NULL: all zero.

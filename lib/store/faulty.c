@@ -113,6 +113,13 @@ static int faulty_write(void *ctx, struct hmm_store_vec *vec, unsigned n)
 	return suffer(ctx, &lot, vec, n, hmm__store_write);
 }
 
+static int faulty_extend(void *ctx, struct hmm_store_vec *vec, unsigned n)
+{
+	struct lot lot = draw(ctx, true);
+
+	return suffer(ctx, &lot, vec, n, hmm__store_extend);
+}
+
 static int faulty_sync(void *ctx, uint64_t offset, uint64_t length)
 {
 	struct faulty *faulty = ctx;
@@ -157,6 +164,7 @@ static const struct hmm_store_ops faulty_ops = {
 	.sync = faulty_sync,
 	.discard = faulty_discard,
 	.length = faulty_length,
+	.extend = faulty_extend,
 	.destroy = faulty_destroy,
 };
 

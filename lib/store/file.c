@@ -5,7 +5,10 @@
  * F1  The file's end is the one it has at the access.  A read learns it from the kernel's short answer; a write asks for
  *     the length first and leaves out what lies past it, so that it never grows the file.  (A program that
  *     truncates the file between the question and the write can see it grow again by what was being written.)
+ *     Only an extending write grows it: nothing is left out, and it is done when all bytes are in the file.
  * F2  Only what the caller's descriptor allows is done: one that is open for reading only is never written.
+ * F3  An extending write past RLIMIT_FSIZE fails with -EFBIG before it is tried, for the kernel would send SIGXFSZ, which
+ *     ends the program.  The limit is asked for each time: it may change.
  *
  * Writes are positioned, so O_APPEND, which makes Linux ignore the position, is refused by opening the file anew.
  */
@@ -56,6 +59,26 @@ static int file_write(void *ctx, struct hmm_store_vec *vec, unsigned n)
 	return error ? hmm__transfer_all(vec, n, error) : hmm__transfer(&t, vec, n);
 }
 
+static int file_extend(void *ctx, struct hmm_store_vec *vec, unsigned n)
+{
+	struct file *file = ctx;
+	struct hmm__transfer t = {
+		.store = &file->store, .fd = file->fd, .fd_plain = file->fd_plain, .write = true, .end = UINT64_MAX,
+	};
+	uint64_t limit;
+	int error = hmm__sys_file_limit(&limit), past = 0;
+	unsigned fit = n;
+
+	if (error)
+		return hmm__transfer_all(vec, n, error);
+	while (fit && vec[fit - 1].offset + vec[fit - 1].length > limit) /* sorted */
+		fit--;
+	if (fit < n)
+		past = hmm__transfer_all(vec + fit, n - fit, -EFBIG);
+	error = hmm__transfer(&t, vec, fit);
+	return error ? error : past;
+}
+
 static int file_sync(void *ctx, uint64_t offset, uint64_t length)
 {
 	struct file *file = ctx;
@@ -87,6 +110,7 @@ static const struct hmm_store_ops file_ops = {
 	.sync = file_sync,
 	.length = file_length,
 	.destroy = file_destroy,
+	.extend = file_extend,
 };
 
 /* Take a descriptor of our own, of the same open file wherever its flags allow. */
@@ -107,7 +131,7 @@ static int open_file(struct file *file, int fd, int mode)
 	return 0;
 }
 
-static int check_file(int fd, int *ret_mode)
+static int check_file(int fd, int *ret_mode, struct stat *ret_stat)
 {
 	struct stat st;
 	int mode = hmm__sys_file_flags(fd);
@@ -120,6 +144,7 @@ static int check_file(int fd, int *ret_mode)
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return -ENODEV;
 	*ret_mode = mode;
+	*ret_stat = st;
 	return 0;
 }
 
@@ -127,11 +152,12 @@ int hmm_store_file(int fd, unsigned flags, struct hmm_store **ret_store)
 {
 	uint32_t store_flags = 0;
 	struct file *file;
+	struct stat st;
 	int mode, error;
 
 	if (flags || !ret_store)
 		return -EINVAL;
-	error = check_file(fd, &mode);
+	error = check_file(fd, &mode, &st);
 	if (error)
 		return error;
 	if ((mode & O_ACCMODE) == O_RDWR)
@@ -149,6 +175,8 @@ int hmm_store_file(int fd, unsigned flags, struct hmm_store **ret_store)
 	}
 	/* O_DIRECT's needs vary; the page cache has none */
 	file->store.ops.granule = mode & O_DIRECT ? hmm_page_size() : HMM__STORE_SECTOR;
+	if (S_ISBLK(st.st_mode))
+		file->store.ops.extend = NULL; /* its end stays where it is */
 	*ret_store = &file->store;
 	return 0;
 }

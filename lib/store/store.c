@@ -6,6 +6,9 @@
  * S2  What a callback of the caller's reports is made consistent here: a call fails if and only if at least one of its
  *     pieces carries an error, and every error is negative.  The library's own stores keep to that themselves.
  * S3  destroy runs once, when the last reference goes, and never after a creation that failed.
+ * S4  An extending write succeeds only for pieces of which every byte is in the store, or is a zero past the end of the
+ *     page in which a store that can't grow ends.  A plain write leaves out what lies past the end, as a mapping of a file
+ *     does; only regions ask for that.
  */
 #include "lib/store/store.h"
 
@@ -147,11 +150,50 @@ int hmm__store_read(struct hmm_store *store, struct hmm_store_vec *vec, unsigned
 	return error;
 }
 
-int hmm__store_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
+/* How many pieces from the first on have all their bytes before the end, or only zeros behind it. */
+static unsigned fitting(const struct hmm_store_vec *vec, unsigned n, uint64_t end)
+{
+	unsigned i = 0;
+
+	while (i < n && vec[i].offset + vec[i].length <= end)
+		i++;
+	if (i < n && vec[i].offset < end) {
+		size_t inside = (size_t)(end - vec[i].offset);
+
+		i += hmm__all_zero((const char *)vec[i].data + inside, vec[i].length - inside);
+	}
+	return i;
+}
+
+/* S4, where the store can't grow: pieces are sorted, so those that lie past its end are the last ones. */
+static int write_before_end(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
+{
+	uint64_t end;
+	int error = hmm__store_length(store, &end), past = 0;
+	unsigned fit;
+
+	if (error)
+		return hmm__transfer_all(vec, n, error);
+	fit = fitting(vec, n, end);
+	if (fit < n)
+		past = hmm__transfer_all(vec + fit, n - fit, -ENOSPC);
+	error = fit ? dispatch(store, store->ops.write, vec, fit) : 0;
+	return error ? error : past;
+}
+
+static int extend(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
+{
+	if (store->ops.extend)
+		return dispatch(store, store->ops.extend, vec, n);
+	return store->ops.length ? write_before_end(store, vec, n) : dispatch(store, store->ops.write, vec, n);
+}
+
+static int counted_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n, bool extends)
 {
 	struct hmm__store_line *line = hmm__store_line(store);
-	int error = hmm__store_writable(store) ? dispatch(store, store->ops.write, vec, n)
-	                                       : hmm__transfer_all(vec, n, -EBADF);
+	int error = !hmm__store_writable(store) ? hmm__transfer_all(vec, n, -EBADF)
+	            : extends                   ? extend(store, vec, n)
+	                                        : dispatch(store, store->ops.write, vec, n);
 	uint64_t failed, bytes = tally(vec, n, &failed);
 
 	hmm__store_count(&line->writes, 1);
@@ -159,6 +201,16 @@ int hmm__store_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigne
 	if (failed)
 		hmm__store_count(&line->write_errors, failed);
 	return error;
+}
+
+int hmm__store_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
+{
+	return counted_write(store, vec, n, false);
+}
+
+int hmm__store_extend(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
+{
+	return counted_write(store, vec, n, true);
 }
 
 static int negative(int result)
@@ -227,7 +279,7 @@ int hmm_store_read(struct hmm_store *store, struct hmm_store_vec *vec, unsigned 
 
 int hmm_store_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
 {
-	return checked_transfer(store, vec, n, hmm__store_write);
+	return checked_transfer(store, vec, n, hmm__store_extend);
 }
 
 int hmm_store_sync(struct hmm_store *store, uint64_t offset, uint64_t length)

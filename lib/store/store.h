@@ -75,6 +75,8 @@ void hmm__store_free(struct hmm_store *store);
  */
 int hmm__store_read(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n);
 int hmm__store_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n);
+/* The same, but nothing is left out (S4): what lies past the end moves it, or fails. */
+int hmm__store_extend(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n);
 int hmm__store_sync(struct hmm_store *store, uint64_t offset, uint64_t length);
 int hmm__store_discard(struct hmm_store *store, uint64_t offset, uint64_t length);
 int hmm__store_length(struct hmm_store *store, uint64_t *ret_length);

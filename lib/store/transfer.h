@@ -16,7 +16,7 @@ struct hmm__transfer {
 	int fd_plain; /* the same file without O_DIRECT, for what O_DIRECT refuses with EINVAL; or -1 */
 	bool write;
 	bool bounded; /* reads: a piece wholly past the end of the file fails with -ENXIO; else it reads zeros */
-	uint64_t end; /* writes: what lies at and past this offset is left out; UINT64_MAX: nothing is */
+	uint64_t end; /* writes: what lies at and past this offset is left out; UINT64_MAX: nothing is, and the file grows */
 };
 
 /* Transfer n pieces, sorted by offset.  Sets error of each; returns 0 or the first error. */

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -61,6 +62,16 @@ int hmm__sys_file_flags(int fd)
 int hmm__sys_block_length(int fd, uint64_t *ret_length)
 {
 	return (int)HMM__SYS_CALL(HMM__SYS_BLOCK_LENGTH, ioctl(fd, BLKGETSIZE64, ret_length));
+}
+
+int hmm__sys_file_limit(uint64_t *ret_limit)
+{
+	struct rlimit limit;
+	int r = (int)HMM__SYS_CALL(HMM__SYS_FILE_LIMIT, getrlimit(RLIMIT_FSIZE, &limit));
+
+	if (!r)
+		*ret_limit = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+	return r;
 }
 
 /*

@@ -105,6 +105,7 @@ const char *hmm__sys_site_name(enum hmm__sys_site site)
 		[HMM__SYS_USERFAULTFD_DEV] = "USERFAULTFD_IOC_NEW",
 		[HMM__SYS_STAT] = "stat",
 		[HMM__SYS_TGSIGQUEUE] = "rt_tgsigqueueinfo",
+		[HMM__SYS_FILE_LIMIT] = "getrlimit",
 		[HMM__SYS_SITES] = "any",
 	};
 

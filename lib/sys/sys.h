@@ -29,7 +29,7 @@ enum hmm__sys_site {
 	HMM__SYS_FTRUNCATE, HMM__SYS_FDATASYNC, HMM__SYS_READ, HMM__SYS_WRITE, HMM__SYS_POLL, HMM__SYS_EVENTFD,
 	HMM__SYS_PIDFD_OPEN, HMM__SYS_SIGACTION, HMM__SYS_THREAD_CREATE, HMM__SYS_SETAFFINITY, HMM__SYS_UNLINK,
 	HMM__SYS_FILE_FLAGS, HMM__SYS_BLOCK_LENGTH, HMM__SYS_USERFAULTFD_DEV, HMM__SYS_STAT,
-	HMM__SYS_TGSIGQUEUE,
+	HMM__SYS_TGSIGQUEUE, HMM__SYS_FILE_LIMIT,
 	HMM__SYS_SITES
 };
 
@@ -67,6 +67,7 @@ int hmm__sys_stat(const char *path, struct stat *ret_stat);
 int hmm__sys_unlink(const char *path);
 int hmm__sys_file_flags(int fd);                           /* F_GETFL */
 int hmm__sys_block_length(int fd, uint64_t *ret_length);   /* BLKGETSIZE64: bytes of a block device */
+int hmm__sys_file_limit(uint64_t *ret_limit);              /* RLIMIT_FSIZE: no file may be written past it; UINT64_MAX: none */
 ssize_t hmm__sys_preadv(int fd, const struct iovec *iov, int n, off_t offset);        /* EINTR retried */
 ssize_t hmm__sys_pwritev(int fd, const struct iovec *iov, int n, off_t offset);       /* EINTR retried */
 int hmm__sys_fallocate(int fd, int mode, off_t offset, off_t length);

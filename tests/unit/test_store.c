@@ -22,6 +22,7 @@ struct told {
 	int result;
 	int piece_error;     /* of the piece `which`, unless 0 */
 	unsigned which;
+	uint64_t length;     /* what the store says its end is; 0: it has none */
 	unsigned last_n;
 	_Atomic unsigned calls, destroyed, unblocked;
 };
@@ -55,8 +56,15 @@ static int told_length(void *ctx, uint64_t *ret_length)
 {
 	struct told *told = ctx;
 
-	*ret_length = 777;
+	*ret_length = told->length ? told->length : UINT64_MAX;
 	return told->result;
+}
+
+static int told_no_length(void *ctx, uint64_t *ret_length)
+{
+	(void)ctx;
+	(void)ret_length;
+	return -EIO;
 }
 
 static void told_destroy(void *ctx)
@@ -231,8 +239,11 @@ START_TEST(result_and_piece_errors_agree)
 	struct hmm_store_vec vec[2] = { piece(0, data), piece(1, data + hmm_page_size()) };
 	uint64_t failed = 0, bytes = 0;
 	struct told told = { .which = 1 };
-	struct hmm_store *store = told_store(&told);
+	struct hmm_store_ops ops = told_ops;
+	struct hmm_store *store = NULL;
 
+	ops.length = NULL; /* whose errors are another matter */
+	ck_assert_int_eq(hmm_store_create(&ops, &told, &store), 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		told.result = cases[i][0];
 		told.piece_error = cases[i][1];
@@ -257,7 +268,7 @@ END_TEST
 
 START_TEST(sync_discard_and_length_pass_their_errors)
 {
-	struct told told = { .result = -EIO };
+	struct told told = { .result = -EIO, .length = 777 };
 	struct hmm_store *store = told_store(&told);
 	uint64_t length = 5;
 
@@ -269,6 +280,78 @@ START_TEST(sync_discard_and_length_pass_their_errors)
 	ck_assert_int_eq(hmm_store_length(store, &length), 0);
 	ck_assert_uint_eq(length, 777);
 	hmm_store_put(store);
+}
+END_TEST
+
+/* A store that has an end and no `extend`: what lies past it is refused, and the rest is written. */
+START_TEST(write_past_an_end_that_stays_is_refused)
+{
+	size_t page = hmm_page_size();
+	struct told told = { .length = 2 * page + 100 };
+	struct hmm_store *store = told_store(&told), *filter = NULL;
+	char *data = pages_new(4);
+	struct hmm_store_vec vec[4];
+
+	ck_assert_int_eq(hmm_store_faulty(store, &filter), 0);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		struct hmm_store *used = turn ? filter : store;
+
+		for (unsigned i = 0; i < 4; i++)
+			vec[i] = piece(i, data + i * page);
+		memset(data, 0xee, 4 * page);
+		ck_assert_int_eq(hmm_store_write(used, vec, 4), -ENOSPC);
+		ck_assert_uint_eq(told.last_n, 2);
+		for (unsigned i = 0; i < 4; i++)
+			ck_assert_int_eq(vec[i].error, i < 2 ? 0 : -ENOSPC);
+		/* what the last page has past the end is zeros: nothing is lost */
+		memset(data + 2 * page + 100, 0, page - 100);
+		ck_assert_int_eq(hmm_store_write(used, vec, 3), 0);
+		ck_assert_uint_eq(told.last_n, 3);
+		data[3 * page - 1] = 1;
+		ck_assert_int_eq(hmm_store_write(used, vec, 3), -ENOSPC);
+		ck_assert_int_eq(vec[2].error, -ENOSPC);
+		/* zeros are refused too where the whole page lies past it */
+		memset(data + 3 * page, 0, page);
+		told.last_n = 0;
+		ck_assert_int_eq(hmm_store_write(used, &vec[3], 1), -ENOSPC);
+		ck_assert_uint_eq(told.last_n, 0);
+	}
+	told.result = -EIO; /* of the length: nothing is known to fit */
+	ck_assert_int_eq(hmm_store_write(store, vec, 2), -EIO);
+	ck_assert_int_eq(vec[0].error, -EIO);
+	ck_assert_uint_eq(told.last_n, 0);
+	hmm_store_put(filter);
+	hmm_store_put(store);
+	pages_free(data, 4);
+}
+END_TEST
+
+START_TEST(write_past_an_end_that_moves_is_an_extend)
+{
+	struct told told = { .length = 100, .which = 1 };
+	struct hmm_store_ops ops = told_ops;
+	struct hmm_store *store = NULL;
+	char *data = pages_new(2);
+	struct hmm_store_vec vec[2] = { piece(5, data), piece(7, data + hmm_page_size()) };
+
+	ops.extend = told_transfer;
+	ops.length = told_no_length; /* not asked for */
+	ck_assert_int_eq(hmm_store_create(&ops, &told, &store), 0);
+	ck_assert_int_eq(hmm_store_write(store, vec, 2), 0);
+	ck_assert_uint_eq(told.last_n, 2);
+	told.piece_error = -EFBIG;
+	ck_assert_int_eq(hmm_store_write(store, vec, 2), -EFBIG);
+	ck_assert_int_eq(vec[0].error, 0);
+	ck_assert_int_eq(vec[1].error, -EFBIG);
+	hmm_store_put(store);
+	/* a table from before there was `extend` */
+	ops.size = offsetof(struct hmm_store_ops, extend);
+	ops.length = told_length;
+	told = (struct told){ .length = 100 };
+	ck_assert_int_eq(hmm_store_create(&ops, &told, &store), 0);
+	ck_assert_int_eq(hmm_store_write(store, vec, 2), -ENOSPC);
+	hmm_store_put(store);
+	pages_free(data, 2);
 }
 END_TEST
 
@@ -605,6 +688,8 @@ static Suite *suite(void)
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("memory");
+	tcase_add_test(tc, write_past_an_end_that_stays_is_refused);
+	tcase_add_test(tc, write_past_an_end_that_moves_is_an_extend);
 	tcase_add_test(tc, memory_reads_zeros_where_nothing_was_written);
 	tcase_add_test(tc, memory_refuses_writes_past_its_limit);
 	tcase_add_test(tc, memory_gives_back_what_is_discarded);

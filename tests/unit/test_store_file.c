@@ -4,12 +4,15 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/lock.h"
 #include "lib/store/store.h"
 #include "lib/sys/sys.h"
 #include "tests/harness.h"
@@ -233,17 +236,32 @@ START_TEST(large_piece_reads_zeros_past_the_end)
 }
 END_TEST
 
+/* As a region writes (F1). */
+static int plain_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
+{
+	sigset_t saved;
+	int error;
+
+	hmm__signals_block(&saved);
+	error = hmm__store_write(store, vec, n);
+	hmm__signals_restore(&saved);
+	return error;
+}
+
 START_TEST(end_is_where_it_is_at_the_access)
 {
 	int fd = make_file(8 * hmm_page_size());
 	struct hmm_store *store = file_store(fd);
+	char *data = pages_new(1);
+	struct hmm_store_vec vec;
 	uint64_t length = 0;
 
 	ck_assert(has_page(store, 7, 7));
 	ck_assert_int_eq(ftruncate(fd, (off_t)(4 * hmm_page_size() + 100)), 0);
 	for (unsigned first = 0; first < 8; first++)
 		check_reads_around_the_end(store, first);
-	ck_assert_int_eq(put_page(store, 6, 66), 0);
+	vec = piece(6, data);
+	ck_assert_int_eq(plain_write(store, &vec, 1), 0);
 	ck_assert_uint_eq(file_length(fd), 4 * hmm_page_size() + 100);
 	ck_assert_int_eq(ftruncate(fd, (off_t)(9 * hmm_page_size())), 0);
 	ck_assert(has_zeros(store, 6));
@@ -252,11 +270,12 @@ START_TEST(end_is_where_it_is_at_the_access)
 	ck_assert_int_eq(hmm_store_length(store, &length), 0);
 	ck_assert_uint_eq(length, 9 * hmm_page_size());
 	hmm_store_put(store);
+	pages_free(data, 1);
 	close(fd);
 }
 END_TEST
 
-START_TEST(write_never_grows_the_file)
+START_TEST(write_of_a_region_never_grows_the_file)
 {
 	uint64_t bytes = 4 * hmm_page_size() + 100;
 	int fd = make_file(bytes);
@@ -268,7 +287,7 @@ START_TEST(write_never_grows_the_file)
 		vec[i] = piece(i, data + i * hmm_page_size());
 		page_fill(vec[i].data, 70 + i);
 	}
-	ck_assert_int_eq(hmm_store_write(store, vec, 8), 0);
+	ck_assert_int_eq(plain_write(store, vec, 8), 0);
 	for (unsigned i = 0; i < 8; i++)
 		ck_assert_int_eq(vec[i].error, 0);
 	ck_assert_uint_eq(file_length(fd), bytes);
@@ -277,11 +296,160 @@ START_TEST(write_never_grows_the_file)
 	ck_assert_int_eq(hmm_store_read(store, &vec[4], 1), 0);
 	ck_assert(page_is_part(vec[4].data, 74, 100));
 	/* wholly past it: one question for the length, no transfer */
-	ck_assert_int_eq(put_page(store, 100, 1), 0);
+	vec[0] = piece(100, data);
+	ck_assert_int_eq(plain_write(store, vec, 1), 0);
 	ck_assert_uint_eq(file_length(fd), bytes);
 	hmm_store_put(store);
 	pages_free(data, 8);
 	close(fd);
+}
+END_TEST
+
+START_TEST(write_past_the_end_grows_the_file)
+{
+	uint64_t bytes = 4 * hmm_page_size() + 100;
+	int fd = make_file(bytes);
+	struct hmm_store *store = file_store(fd), *filter = NULL;
+	char *data = pages_new(4);
+	/* inside, across the end, and past it with a hole between */
+	struct hmm_store_vec vec[3] = { piece(3, data), piece(4, data + hmm_page_size()), piece(9, data + 2 * hmm_page_size()) };
+
+	for (unsigned i = 0; i < 3; i++)
+		page_fill(vec[i].data, 70 + i);
+	ck_assert_int_eq(hmm_store_write(store, vec, 3), 0);
+	ck_assert_uint_eq(file_length(fd), 10 * hmm_page_size());
+	ck_assert(file_page_is(fd, 3, 70) && file_page_is(fd, 4, 71) && file_page_is(fd, 9, 72));
+	ck_assert(has_page(store, 2, 2));
+	for (unsigned i = 5; i < 9; i++)
+		ck_assert(has_zeros(store, i));
+	ck_assert_int_eq(hmm_store_faulty(store, &filter), 0);
+	ck_assert_int_eq(put_page(filter, 20, 20), 0);
+	ck_assert_uint_eq(file_length(fd), 21 * hmm_page_size());
+	ck_assert(has_page(store, 20, 20));
+	/* half a page: the unit is a sector */
+	vec[0] = (struct hmm_store_vec){ 21 * hmm_page_size() + 512, data, 512, 1 };
+	ck_assert_int_eq(hmm_store_write(store, vec, 1), 0);
+	ck_assert_uint_eq(file_length(fd), 21 * hmm_page_size() + 1024);
+	hmm_store_put(filter);
+	hmm_store_put(store);
+	pages_free(data, 4);
+	close(fd);
+}
+END_TEST
+
+START_TEST(write_past_the_largest_file_is_refused)
+{
+	int fd = make_file(hmm_page_size());
+	struct hmm_store *store = file_store(fd);
+	char *data = pages_new(2);
+	struct hmm_store_vec vec[2] = { piece(0, data), { (INT64_MAX & ~(hmm_page_size() - 1)) - hmm_page_size(), data,
+		                                          hmm_page_size(), 0 } };
+
+	page_fill(data, 55);
+	ck_assert_int_lt(hmm_store_write(store, vec, 2), 0);
+	ck_assert_int_eq(vec[0].error, 0);
+	ck_assert(vec[1].error == -EFBIG || vec[1].error == -EINVAL);
+	ck_assert(file_page_is(fd, 0, 55));
+	ck_assert_uint_eq(file_length(fd), hmm_page_size());
+	hmm_store_put(store);
+	pages_free(data, 2);
+	close(fd);
+}
+END_TEST
+
+START_TEST(write_past_the_limit_is_refused_without_a_signal)
+{
+	int fd = make_file(hmm_page_size());
+	struct hmm_store *store = file_store(fd);
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = 4 * hmm_page_size() - 512;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	/* SIGXFSZ has its default action: to end the process */
+	ck_assert_int_eq(put_page(store, 3, 33), -EFBIG);
+	ck_assert_int_eq(put_page(store, 2, 22), 0);
+	ck_assert_uint_eq(file_length(fd), 3 * hmm_page_size());
+	limit.rlim_cur = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ck_assert_int_eq(put_page(store, 3, 33), 0);
+	ck_assert(has_page(store, 2, 22) && has_page(store, 3, 33));
+	hmm_store_put(store);
+	close(fd);
+}
+END_TEST
+
+START_TEST(direct_file_grows)
+{
+	int fd = make_file(2 * hmm_page_size() + 100), other = reopen(fd, O_RDWR | O_DIRECT);
+	struct hmm_store *store;
+
+	if (other < 0) {
+		close(fd);
+		test_skip("O_DIRECT on /var/tmp");
+	}
+	store = file_store(other);
+	ck_assert_int_eq(put_page(store, 2, 22), 0);
+	ck_assert_uint_eq(file_length(fd), 3 * hmm_page_size());
+	ck_assert_int_eq(put_page(store, 6, 66), 0);
+	ck_assert_uint_eq(file_length(fd), 7 * hmm_page_size());
+	ck_assert(has_page(store, 1, 1) && has_page(store, 2, 22) && has_zeros(store, 3) && has_page(store, 6, 66));
+	hmm_store_put(store);
+	close(other);
+	close(fd);
+}
+END_TEST
+
+/* A loop device over a file of 4 pages and two sectors; skips where there is none to be had. */
+static int make_device(int fd, int *ret_device)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), device = -1;
+	struct loop_info64 info = { .lo_flags = LO_FLAGS_AUTOCLEAR }; /* it goes with its last descriptor */
+	char path[64];
+	int number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+
+	if (number >= 0) {
+		snprintf(path, sizeof(path), "/dev/loop%d", number);
+		device = open(path, O_RDWR | O_CLOEXEC);
+	}
+	close(control);
+	if (device >= 0 && (ioctl(device, LOOP_SET_FD, fd) < 0 || ioctl(device, LOOP_SET_STATUS64, &info) < 0)) {
+		close(device);
+		device = -1;
+	}
+	*ret_device = device;
+	return device >= 0;
+}
+
+START_TEST(block_device_does_not_grow)
+{
+	int fd = make_file(4 * hmm_page_size() + 1024), device;
+	char *data = pages_new(2);
+	struct hmm_store_vec vec[2] = { piece(4, data), piece(5, data + hmm_page_size()) };
+	struct hmm_store *store;
+	uint64_t length = 0;
+
+	if (!make_device(fd, &device)) {
+		close(fd);
+		test_skip("a loop device (root, /dev/loop-control)");
+	}
+	store = file_store(device);
+	ck_assert_int_eq(hmm_store_length(store, &length), 0);
+	ck_assert_uint_eq(length, 4 * hmm_page_size() + 1024);
+	ck_assert_int_eq(put_page(store, 3, 33), 0);
+	ck_assert(has_page(store, 3, 33));
+	ck_assert_int_eq(hmm_store_write(store, vec, 2), -ENOSPC);
+	ck_assert_int_eq(vec[0].error, -ENOSPC); /* its tail would be lost */
+	ck_assert_int_eq(vec[1].error, -ENOSPC);
+	memset(data + 1024, 0, hmm_page_size() - 1024);
+	ck_assert_int_eq(hmm_store_write(store, vec, 1), 0);
+	ck_assert_int_eq(hmm_store_read(store, vec, 1), 0);
+	ck_assert_int_eq(data[1023], (char)0xee);
+	ck_assert_int_eq(data[1024], 0);
+	hmm_store_put(store);
+	close(device);
+	close(fd);
+	pages_free(data, 2);
 }
 END_TEST
 
@@ -339,7 +507,7 @@ START_TEST(direct_file_serves_its_unaligned_tail)
 		check_reads_around_the_end(store, first);
 	page_fill(data, 33);
 	page_fill(data + hmm_page_size(), 44);
-	ck_assert_int_eq(hmm_store_write(store, vec, 2), 0);
+	ck_assert_int_eq(plain_write(store, vec, 2), 0);
 	ck_assert_uint_eq(file_length(fd), bytes);
 	memset(data, 0xee, 2 * hmm_page_size());
 	ck_assert_int_eq(hmm_store_read(store, vec, 2), 0);
@@ -370,7 +538,7 @@ START_TEST(direct_file_without_a_second_descriptor_cannot_write_its_tail)
 	for (unsigned first = 0; first < 8; first++)
 		check_reads_around_the_end(store, first);
 	page_fill(data, 33);
-	ck_assert_int_eq(hmm_store_write(store, vec, 2), -EINVAL);
+	ck_assert_int_eq(plain_write(store, vec, 2), -EINVAL);
 	ck_assert_int_eq(vec[0].error, 0);
 	ck_assert_int_eq(vec[1].error, -EINVAL);
 	ck_assert(has_page(store, 3, 33));
@@ -430,7 +598,7 @@ START_TEST(short_write_is_continued_and_its_failure_told)
 	getrlimit(RLIMIT_FSIZE, &limit);
 	limit.rlim_cur = 3 * hmm_page_size() + 512;
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	ck_assert_int_eq(hmm_store_write(store, vec, 8), -EFBIG);
+	ck_assert_int_eq(plain_write(store, vec, 8), -EFBIG);
 	limit.rlim_cur = limit.rlim_max;
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	for (unsigned i = 0; i < 8; i++) {
@@ -460,7 +628,7 @@ static uint64_t transfer_under_failure(enum hmm__sys_site site, uint64_t nth, in
 		page_fill(vec[i].data, 50 + pages[i]);
 	}
 	hmm__sys_fail(site, nth, repeat, EIO);
-	error = hmm_store_write(store, vec, 12);
+	error = (site == HMM__SYS_FSTAT ? plain_write : hmm_store_write)(store, vec, 12);
 	calls = hmm__sys_calls(site);
 	hmm__sys_fail_none();
 	for (unsigned i = 0; i < 12; i++) {
@@ -491,7 +659,7 @@ static uint64_t transfer_under_failure(enum hmm__sys_site site, uint64_t nth, in
 START_TEST(every_call_may_fail_and_nothing_is_lost)
 {
 	static const enum hmm__sys_site sites[] = {
-		HMM__SYS_PREADV, HMM__SYS_PWRITEV, HMM__SYS_FSTAT, HMM__SYS_SITES,
+		HMM__SYS_PREADV, HMM__SYS_PWRITEV, HMM__SYS_FILE_LIMIT, HMM__SYS_SITES, HMM__SYS_FSTAT,
 	};
 	uint64_t calls, nth = 0;
 
@@ -575,7 +743,12 @@ static Suite *suite(void)
 	tcase_add_test(tc, reads_past_the_end_are_zeros_then_errors);
 	tcase_add_test(tc, large_piece_reads_zeros_past_the_end);
 	tcase_add_test(tc, end_is_where_it_is_at_the_access);
-	tcase_add_test(tc, write_never_grows_the_file);
+	tcase_add_test(tc, write_of_a_region_never_grows_the_file);
+	tcase_add_test(tc, write_past_the_end_grows_the_file);
+	tcase_add_test(tc, write_past_the_largest_file_is_refused);
+	tcase_add_test(tc, write_past_the_limit_is_refused_without_a_signal);
+	tcase_add_test(tc, direct_file_grows);
+	tcase_add_test(tc, block_device_does_not_grow);
 	tcase_add_test(tc, file_opened_for_reading_refuses_writes);
 	tcase_add_test(tc, append_flag_does_not_move_writes);
 	tcase_add_test(tc, direct_file_serves_its_unaligned_tail);
@@ -586,7 +759,7 @@ static Suite *suite(void)
 	tc = tcase_create("failures");
 	tcase_add_loop_test(tc, only_the_piece_with_bad_memory_fails, 0, 8);
 	tcase_add_test(tc, short_write_is_continued_and_its_failure_told);
-	tcase_add_loop_test(tc, every_call_may_fail_and_nothing_is_lost, 0, 4);
+	tcase_add_loop_test(tc, every_call_may_fail_and_nothing_is_lost, 0, 5);
 	tcase_add_test(tc, lasting_failure_is_told_for_every_piece_after_it);
 	tcase_add_test(tc, creation_under_failure_leaves_no_descriptor);
 	suite_add_tcase(s, tc);

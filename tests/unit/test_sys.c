@@ -141,6 +141,10 @@ static long call_site(enum hmm__sys_site site)
 	case HMM__SYS_UNLINK: return hmm__sys_unlink("/nowhere/at/all");
 	case HMM__SYS_FILE_FLAGS: return hmm__sys_file_flags(-1);
 	case HMM__SYS_BLOCK_LENGTH: return hmm__sys_block_length(-1, &features);
+	case HMM__SYS_FILE_LIMIT:
+		r = hmm__sys_file_limit(&features);
+		done = 0;
+		break;
 	case HMM__SYS_PREADV: return hmm__sys_preadv(-1, &iov, 1, 0);
 	case HMM__SYS_PWRITEV: return hmm__sys_pwritev(-1, &iov, 1, 0);
 	case HMM__SYS_FALLOCATE: return hmm__sys_fallocate(-1, 0, 0, 1);
@@ -177,7 +181,7 @@ START_TEST(every_wrapper_fails_where_told_and_spares_errno)
 	ck_assert_uint_eq(hmm__sys_calls(site), 1);
 	ck_assert_int_eq(errno, ERANGE);
 	hmm__sys_fail_none();
-	if (site == HMM__SYS_PIDFD_OPEN || site == HMM__SYS_THREAD_CREATE)
+	if (site == HMM__SYS_PIDFD_OPEN || site == HMM__SYS_THREAD_CREATE || site == HMM__SYS_FILE_LIMIT)
 		return; /* these have no arguments that the kernel refuses */
 	ck_assert_int_lt(call_site(site), 0);
 	ck_assert_int_ne(call_site(site), -EOWNERDEAD);

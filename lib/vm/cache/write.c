@@ -7,6 +7,7 @@
  * W2  No page is handed to its store before the log is durable up to its last position (C5): asked for once for each cache
  *     of a batch, for the largest position in it.
  * W3  A page whose store or log failed stays dirty, with its positions.
+ * W4  A page that lies past the end of its store moves the end, or fails: it is never left out, as a region's is.
  */
 #include <errno.h>
 
@@ -129,7 +130,7 @@ static void write_some(struct hmm_cache *cache, struct hmm__batch *b, unsigned f
 	if (!n)
 		return;
 	start = hmm__now_ns();
-	hmm__store_write(cache->region->store, b->vecs, n);
+	hmm__store_extend(cache->region->store, b->vecs, n); /* nothing is left out, or it is an error (W4) */
 	HMM__COUNT(space, write_ns, hmm__now_ns() - start);
 	n = 0;
 	for (unsigned i = from; i < to; i++) {
