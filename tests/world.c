@@ -226,12 +226,14 @@ static struct hmm_store *faulty(struct hmm_store *inner)
 	return store;
 }
 
-static struct hmm_store *make_swap(enum world_store kind)
+static struct hmm_store *make_swap(enum world_store kind, struct hmm_store *given)
 {
 	struct hmm_swap_options opts = { .size = sizeof(opts), .directory = "/tmp", .direct = HMM_DIRECT_NEVER };
 	struct hmm_store *inner;
 
-	if (kind == WORLD_SWAP_FILE)
+	if (given)
+		inner = hmm_store_get(given);
+	else if (kind == WORLD_SWAP_FILE)
 		ck_assert_int_eq(hmm_store_swap(&opts, &inner), 0);
 	else
 		ck_assert_int_eq(hmm_store_memory(SWAP_BYTES, &inner), 0);
@@ -254,7 +256,7 @@ void world_open(struct world *w, enum world_backend backend, enum world_store ki
 	world_guard();
 	if (more)
 		opts = *more;
-	w->swap = make_swap(kind);
+	w->swap = make_swap(kind, opts.swap);
 	opts.swap = w->swap;
 	opts.policy = opts.policy ? opts.policy : world_policy_specs[policy];
 	opts.engine = engine_of(backend);

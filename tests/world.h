@@ -77,7 +77,10 @@ bool world_is_mock(const struct world *w);
 bool world_is_shared(const struct world *w);    /* writes reach the store */
 bool world_is_anonymous(const struct world *w);
 
-/* more: NULL, or options to start from; backend, engine, policy, swap and event are filled in. */
+/*
+ * more: NULL, or options to start from; backend, engine, policy and event are filled in.  Swap is one of the world's own
+ * kind, or the one that is given; either way behind a filter that can be made to fail.
+ */
 void world_open(struct world *w, enum world_backend backend, enum world_store kind, unsigned policy, uint64_t frames,
                 const struct hmm_space_options *more);
 void world_close(struct world *w);

@@ -18,8 +18,8 @@ struct hmm_cache;
 
 enum hmm_event_kind {
 	HMM_EVENT_READ_ERROR = 1,  /* a page could not be read: its access got SIGBUS, or a call -EIO */
-	HMM_EVENT_WRITE_ERROR = 2, /* a page could not be written: it stays in memory, dirty */
-	HMM_EVENT_NO_FRAME = 3,    /* a fault found no frame and no victim: its access got SIGBUS */
+	HMM_EVENT_WRITE_ERROR = 2, /* pages could not be written, and stay in memory, dirty.  Once, until all are again */
+	HMM_EVENT_NO_FRAME = 3,    /* a fault found no frame and no victim: its access got SIGBUS.  Once, as above */
 	HMM_EVENT_GONE = 4,        /* the application unmapped part of a region behind our back */
 	HMM_EVENT_PRESSURE = 5,    /* the supplier of frames asked for frames back; pages: how many */
 	HMM_EVENT_POLICY = 6,      /* the policy broke its contract; text names the rule and the frame */
@@ -74,7 +74,8 @@ struct hmm_space_options {
 	uint32_t pagers;           /* pager threads of thread delivery; 0: one */
 	const struct hmm_backend_ops *backend; /* NULL: hmm_backend_local() */
 	void *backend_arg;
-	struct hmm_store *swap;    /* for anonymous and private pages; NULL: a swap file, made when first needed */
+	/* For anonymous and private pages; NULL: a swap file, made when first needed.  If it has an end it is used up to there. */
+	struct hmm_store *swap;
 
 	/*
 	 * Called for every event, from the library's own background thread or from hmm_space_poll(), without any

@@ -180,6 +180,7 @@ int hmm_store_faulty(struct hmm_store *inner, struct hmm_store **ret_store)
 	faulty->inner = hmm_store_get(inner);
 	faulty->store.ops.granule = inner->ops.granule;
 	faulty->store.bytes_held = faulty_bytes_held;
+	faulty->store.capacity = inner->capacity;
 	hmm__lock_init(&faulty->lock, HMM__RANK_STORE);
 	*ret_store = &faulty->store;
 	return 0;

@@ -153,7 +153,7 @@ int hmm_store_memory(uint64_t limit, struct hmm_store **ret_store)
 	memory = hmm__store_new(sizeof(*memory), HMM__STORE_MEMORY, HMM__STORE_WRITABLE, &memory_ops);
 	if (!memory)
 		return -ENOMEM;
-	memory->limit = limit;
+	memory->limit = memory->store.capacity = limit;
 	memory->table_size = HMM__ALIGN_UP(limit, page);
 	memory->written_size = HMM__ALIGN_UP(memory->table_size / page / 8 + 8, page);
 	memory->table = hmm__sparse_alloc(memory->table_size);

@@ -11,6 +11,7 @@
  * B3  No slot at or above `top` is used; what was ever used lies below it.
  * B4  top grows by itself only while at least half of the slots below it are used (or it is small), so the file
  *     is at most about twice as long as what it holds; past B4 only where no other run of the unit is free.
+ * B5  No slot at or above `ceiling` is given out.  `above` counts those that are used there, from before it was lowered.
  *
  * The search looks at NEAR_WORDS words from the cursor.  Only where nothing at all is found does it look at everything; a
  * failure is remembered until something is freed, so that a full store is not searched again and again.
@@ -34,6 +35,8 @@ struct hmm__slots {
 	uint64_t words[MAX_LEVELS];
 	unsigned levels;
 	uint64_t end;
+	uint64_t ceiling; /* <= end */
+	uint64_t above;
 	uint64_t top;
 	uint64_t cursor;
 	uint64_t used;
@@ -137,13 +140,14 @@ static void search_range(const struct hmm__slots *slots, struct search *s, uint6
 {
 	uint64_t at = from, words = 0;
 
+	to = HMM__MIN(to, slots->ceiling);
 	while (s->n < s->want && words < max_words) {
 		uint64_t n;
 
 		at = round_up(next_free(slots, at), s->unit);
 		if (at >= to)
 			return;
-		n = free_run(slots, at, s->want);
+		n = free_run(slots, at, HMM__MIN(s->want, slots->ceiling - at));
 		words += 1 + n / 64;
 		if (n - n % s->unit > s->n) {
 			s->first = at;
@@ -158,9 +162,9 @@ static void search_top(const struct hmm__slots *slots, struct search *s)
 {
 	uint64_t first = round_up(slots->top, s->unit), n;
 
-	if (first >= slots->end)
+	if (first >= slots->ceiling)
 		return;
-	n = HMM__MIN(s->want, slots->end - first);
+	n = HMM__MIN(s->want, slots->ceiling - first);
 	n -= n % s->unit;
 	if (n > s->n) {
 		s->first = first;
@@ -213,6 +217,8 @@ void hmm__slots_free(struct hmm__slots *slots, uint32_t first, uint32_t n)
 	assert(first > 0 && (uint64_t)first + n <= slots->top);
 	mark(slots, first, n, false);
 	slots->used -= n;
+	if ((uint64_t)first + n > slots->ceiling)
+		slots->above -= (uint64_t)first + n - HMM__MAX((uint64_t)first, slots->ceiling);
 	if (n)
 		slots->hopeless = 0;
 	if (slots->used == 0)
@@ -222,6 +228,37 @@ void hmm__slots_free(struct hmm__slots *slots, uint32_t first, uint32_t n)
 uint64_t hmm__slots_used(const struct hmm__slots *slots)
 {
 	return slots->used;
+}
+
+/* How many of [from, to) are used. */
+static uint64_t count_used(const struct hmm__slots *slots, uint64_t from, uint64_t to)
+{
+	uint64_t n = 0;
+
+	for (uint64_t at = from, step; at < to; at += step) {
+		step = HMM__MIN(64 - at % 64, to - at);
+		n += (unsigned)__builtin_popcountll(slots->level[0][at / 64] & ones(at % 64, step));
+	}
+	return n;
+}
+
+void hmm__slots_limit(struct hmm__slots *slots, uint64_t ceiling)
+{
+	ceiling = HMM__MAX(HMM__MIN(ceiling, slots->end), (uint64_t)1);
+	if (ceiling > slots->ceiling)
+		slots->hopeless = 0;
+	slots->ceiling = ceiling;
+	slots->above = count_used(slots, ceiling, slots->top);
+}
+
+uint64_t hmm__slots_ceiling(const struct hmm__slots *slots)
+{
+	return slots->ceiling;
+}
+
+uint64_t hmm__slots_room(const struct hmm__slots *slots)
+{
+	return slots->ceiling - 1 - (slots->used - slots->above); /* slot 0 is nobody's */
 }
 
 size_t hmm__slots_bytes(const struct hmm__slots *slots)
@@ -275,7 +312,7 @@ int hmm__slots_create(uint64_t max_slots, struct hmm__slots **ret_slots)
 	slots = hmm__alloc(sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
-	slots->end = max_slots;
+	slots->end = slots->ceiling = max_slots;
 	if (alloc_levels(slots)) {
 		hmm__slots_destroy(slots);
 		return -ENOMEM;

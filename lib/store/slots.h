@@ -4,7 +4,8 @@
  *
  * A slot is one system page of the store; slot 0 is never given out.  Runs are allocated adjacent and in ascending
  * order from a moving cursor, so that a batch of evictions becomes one sequential write.  The store grows only while at
- * least half of its slots are used; else the cursor starts again at the beginning.
+ * least half of its slots are used; else the cursor starts again at the beginning.  A ceiling keeps it from growing past what
+ * its store takes.
  *
  * Not locked: the caller serialises.  Memory: one bit a slot and a summary, backed only where slots were ever used.
  * Everything but create and destroy is async-signal-safe.
@@ -28,6 +29,14 @@ void hmm__slots_destroy(struct hmm__slots *slots); /* NULL is accepted */
 uint32_t hmm__slots_alloc(struct hmm__slots *slots, uint32_t want, uint32_t unit, uint32_t *ret_first);
 void hmm__slots_free(struct hmm__slots *slots, uint32_t first, uint32_t n);
 uint64_t hmm__slots_used(const struct hmm__slots *slots);
+/*
+ * Slots at or above `ceiling` are not given out from now on; those that are taken stay so until they are freed.  May be
+ * lowered and raised at any time.
+ */
+void hmm__slots_limit(struct hmm__slots *slots, uint64_t ceiling);
+uint64_t hmm__slots_ceiling(const struct hmm__slots *slots);
+/* How many are free below the ceiling. */
+uint64_t hmm__slots_room(const struct hmm__slots *slots);
 size_t hmm__slots_bytes(const struct hmm__slots *slots); /* memory, estimated from the highest slot used */
 /*
  * Walk runs of used slots from *cursor (start with 0), ascending.  Returns 1 and a run, or 0 at the end.  For cloning

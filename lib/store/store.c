@@ -240,6 +240,13 @@ int hmm__store_length(struct hmm_store *store, uint64_t *ret_length)
 	return error;
 }
 
+uint64_t hmm__store_capacity(struct hmm_store *store)
+{
+	uint64_t capacity = store->capacity ? store->capacity : UINT64_MAX, length;
+
+	return hmm__store_length(store, &length) ? capacity : HMM__MIN(capacity, length);
+}
+
 static bool well_formed(const struct hmm_store *store, const struct hmm_store_vec *vec, unsigned n)
 {
 	uint64_t granule = hmm__store_granule(store), free_from = 0;

@@ -55,6 +55,7 @@ struct hmm_store {
 	enum hmm__store_kind kind;                  /* (i) */
 	uint32_t flags;                             /* (i) enum hmm__store_flags */
 	uint64_t (*bytes_held)(void *ctx);          /* (i) or NULL */
+	uint64_t capacity;                          /* (i) bytes: nothing at or above it can be written; 0: not known */
 	char name[32];                              /* (i) */
 	_Atomic uint32_t references;                /* (a) */
 	struct hmm__store_line counts[HMM__STORE_LINES]; /* (a) statistics only */
@@ -80,6 +81,8 @@ int hmm__store_extend(struct hmm_store *store, struct hmm_store_vec *vec, unsign
 int hmm__store_sync(struct hmm_store *store, uint64_t offset, uint64_t length);
 int hmm__store_discard(struct hmm_store *store, uint64_t offset, uint64_t length);
 int hmm__store_length(struct hmm_store *store, uint64_t *ret_length);
+/* The offset at or above which nothing can be written, as far as that is known beforehand; UINT64_MAX: none is. */
+uint64_t hmm__store_capacity(struct hmm_store *store);
 
 /* Can it be written at all?  False for a file that was opened for reading only. */
 static inline bool hmm__store_writable(const struct hmm_store *store)

@@ -216,7 +216,7 @@ int hmm_store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_s
 	swap = hmm__store_new(sizeof(*swap), HMM__STORE_SWAP, HMM__STORE_WRITABLE, &swap_ops);
 	if (!swap)
 		return -ENOMEM;
-	swap->limit = effective_limit(known.limit);
+	swap->limit = swap->store.capacity = effective_limit(known.limit);
 	swap->store.bytes_held = swap_bytes_held;
 	swap->fd_plain = -1;
 	swap->fd = error = open_nameless(swap_directory(known.directory));

@@ -115,7 +115,8 @@ static unsigned take_empty_run(struct hmm__pool *pool, struct hmm__item *it, uns
 static unsigned most(const struct hmm__batch *b, unsigned i, bool grant)
 {
 	const struct hmm_region *region = b->items[i].region;
-	uint64_t left = hmm__frames_free(region->space) - region->space->reserve;
+	const struct hmm_space *space = region->space;
+	uint64_t left = hmm__frames_free(space) - space->reserve - space->exchange;
 
 	return grant ? (unsigned)HMM__MIN((uint64_t)(b->n - i), HMM__MAX(left / region->weight, (uint64_t)1)) : 1;
 }

@@ -73,7 +73,8 @@ static bool goes(const struct hmm__item *it)
 /* Does the store that would have to take it refuse pages now? */
 static bool refused(const struct hmm__item *it)
 {
-	return hmm__peek(it->region->slots ? &it->region->space->refused_swap : &it->region->refused) != 0;
+	return hmm__peek(it->region->slots ? &it->region->space->refused_swap : &it->region->refused) != 0 ||
+	       hmm__trouble_waits(hmm__trouble_of(it->region));
 }
 
 static void choose_fates(struct hmm__batch *b, bool keep)
@@ -422,7 +423,7 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 {
 	int64_t freed;
-	int r, stay = 0;
+	int r, stay = 0, full;
 
 	if (!b->n)
 		return 0;
@@ -430,6 +431,8 @@ int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 	choose_fates(b, keep);
 	for (unsigned i = 0; i < b->n; i++)
 		stay = b->items[i].fate == HMM__FATE_STAY ? space->refused_error : stay;
+	full = hmm__swap_fit(space, b);
+	stay = stay ? stay : full;
 	if (HMM__UNLIKELY(space->given.notice != NULL)) {
 		protect_dirty(b, true, HMM__FATE_VETOED);
 		hmm__notice(space, b);

@@ -142,9 +142,14 @@ bool hmm__credit_take(struct hmm_space *space, uint64_t n)
  * it, a frame at its address to come back.  If loads took the last frames no dirty page could ever be evicted again, so
  * they leave two pages' worth, be it in credits or behind free slots, slots leave one, and a rescue may take all.
  */
-bool hmm__may_load(const struct hmm_space *space, uint64_t n)
+bool hmm__may_load_swapped(const struct hmm_space *space, uint64_t n)
 {
 	return hmm__frames_free(space) >= n + space->reserve && space->numbers_used < space->numbers;
+}
+
+bool hmm__may_load(const struct hmm_space *space, uint64_t n)
+{
+	return hmm__may_load_swapped(space, n + space->exchange);
 }
 
 bool hmm__credit_take_load(struct hmm_space *space, uint64_t n)
@@ -428,6 +433,7 @@ int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool 
 	if (!r && engine->delivery != HMM_DELIVERY_NONE) {
 		hmm__lock(&space->lock);
 		space->largest = HMM__MAX(space->largest, pool->weight);
+		hmm__space_watermarks(space);
 		hmm__unlock(&space->lock);
 		if (!(engine->caps & HMM_BACKEND_GRANT))
 			hmm__reserve(space, pool->weight);

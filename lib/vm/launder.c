@@ -111,12 +111,31 @@ static void write_some(struct hmm_space *space, struct hmm__batch *b, unsigned f
 	}
 }
 
-static void report(struct hmm__item *it)
+/* Items order[from] .. order[to - 1], all of one store, have been tried: count, report, and learn from it. */
+static int account(struct hmm_space *space, struct hmm__batch *b, unsigned from, unsigned to)
 {
-	struct hmm_space *space = it->region->space;
+	struct hmm__item *failed = NULL;
+	uint64_t n = 0, untried = 0;
 
-	HMM__COUNT(space, write_errors, 1);
-	hmm__event(space, HMM_EVENT_WRITE_ERROR, it->region, it->page, 1, it->error, NULL);
+	for (unsigned i = from; i < to; i++) {
+		struct hmm__item *it = &b->items[b->order[i]];
+		bool tried = it->swap || !it->region->slots; /* else no swap slot was left: the store was not asked */
+
+		if (it->swap)
+			hmm__swap_written(space, it->swap, it->region->weight, it->error);
+		if (tried && it->error) {
+			failed = failed ? failed : it;
+			n++;
+		}
+		untried += !tried;
+	}
+	HMM__COUNT(space, write_errors, n);
+	HMM__COUNT(space, write_outs, to - from - n - untried);
+	if (failed)
+		hmm__trouble_refused(failed->region, failed->page, n, failed->error);
+	else if (to - from > untried)
+		hmm__trouble_over(space, hmm__trouble_of(b->items[b->order[from]].region));
+	return failed ? failed->error : untried ? -ENOSPC : 0;
 }
 
 /* The store has it: its old swap slot, if any, becomes free and the new one takes its place. */
@@ -165,9 +184,18 @@ static uint32_t settle(struct hmm_space *space, struct hmm__item *it)
 	return waste;
 }
 
+static unsigned refused_of(const struct hmm__batch *b)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->n; i++)
+		n += b->items[i].error != 0;
+	return n;
+}
+
 int hmm__launder(struct hmm_space *space, struct hmm__batch *b)
 {
-	int first = 0;
+	int first = 0, r;
 
 	if (!b->n)
 		return 0;
@@ -177,17 +205,12 @@ int hmm__launder(struct hmm_space *space, struct hmm__batch *b)
 		for (k = i + 1; k < b->n && store_of(&b->items[b->order[k]]) == store_of(&b->items[b->order[i]]); k++)
 			;
 		write_some(space, b, i, k);
+		r = account(space, b, i, k);
+		first = first ? first : r;
 	}
 	for (unsigned i = 0; i < b->n; i++) {
-		struct hmm__item *it = &b->items[i];
-
-		if (it->error) {
-			report(it);
-			first = first ? first : it->error;
-		} else {
-			HMM__COUNT(space, write_outs, 1);
-			HMM__COUNT(space, bytes_written, (uint64_t)1 << it->region->shift);
-		}
+		if (!b->items[i].error)
+			HMM__COUNT(space, bytes_written, (uint64_t)1 << b->items[i].region->shift);
 	}
 	hmm__lock(&space->lock);
 	for (unsigned i = 0; i < b->n; i++)
@@ -197,6 +220,7 @@ int hmm__launder(struct hmm_space *space, struct hmm__batch *b)
 		if (b->items[i].swap)
 			hmm__swap_free(space, b->items[i].swap, b->items[i].weight);
 	}
-	hmm__frames_changed(space);
+	if (b->n > refused_of(b)) /* who waits for a frame has nothing from those that were refused */
+		hmm__frames_changed(space);
 	return first;
 }

@@ -50,12 +50,13 @@ static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access 
                       struct frame *f)
 {
 	struct hmm_space *space = region->space;
-	bool ok;
+	bool stored = atomic_load(&region->words[page]) & HMM__STORED, ok;
 
 	hmm__lock(&space->lock);
-	f->slot = want_grant && hmm__may_load(space, region->weight) ? hmm__slot_take_populated(region->pool) : HMM__NO_SLOT;
+	ok = stored ? hmm__may_load_swapped(space, region->weight) : hmm__may_load(space, region->weight);
+	f->slot = want_grant && ok ? hmm__slot_take_populated(region->pool) : HMM__NO_SLOT;
 	f->grant = f->slot != HMM__NO_SLOT;
-	ok = f->grant || hmm__credit_take_load(space, region->weight);
+	ok = f->grant || (ok && hmm__credit_take(space, region->weight));
 	if (ok) {
 		hmm__record_access(region, page, write);
 		hmm__policy_miss(space->policy, hmm__page_id(region, page), access);

@@ -72,10 +72,14 @@ static uint64_t trim_named(struct hmm_space *space, uint64_t want)
 	return freed;
 }
 
-/* Under the lock: dirty pages on the available list, to be written once more. */
-static void collect_refused(struct hmm_space *space, struct hmm__batch *b)
+/*
+ * Under the lock: dirty pages on the available list, to be written once more; only one while their store is in trouble.
+ * Returns why none is to be tried now, or 0.
+ */
+static int collect_refused(struct hmm_space *space, struct hmm__batch *b)
 {
 	uint32_t number = space->available_first, next;
+	int early = 0;
 
 	for (unsigned seen = 0; number != HMM__NO_FRAME && b->n < space->batch && seen < HMM__BATCH_MAX;
 	     number = next, seen++) {
@@ -86,6 +90,10 @@ static void collect_refused(struct hmm_space *space, struct hmm__batch *b)
 		next = f->next;
 		if (hmm__word_state(w) != HMM__AVAILABLE || !(w & HMM__DIRTY))
 			continue;
+		if (hmm__trouble_waits(hmm__trouble_of(f->region))) {
+			early = space->refused_error;
+			continue;
+		}
 		if (!hmm__word_cas(word, &w, hmm__word_with_state(w, HMM__LAUNDRY) | HMM__WRITEBACK))
 			continue;
 		hmm__available_remove(space, number);
@@ -95,7 +103,22 @@ static void collect_refused(struct hmm_space *space, struct hmm__batch *b)
 			.region = f->region, .page = f->page, .word = w, .frame = number, .slot = f->slot,
 			.weight = (uint16_t)f->region->weight,
 		};
+		if (atomic_load(&hmm__trouble_of(f->region)->told))
+			break;
 	}
+	return b->n ? 0 : early;
+}
+
+/* Write what was refused before.  Returns the store's error, or why it was not asked. */
+static int retry_refused(struct hmm_space *space, struct hmm__batch *b, int early)
+{
+	uint64_t need = 0;
+
+	for (unsigned i = 0; i < b->n; i++)
+		need += b->items[i].region->slots ? b->items[i].weight : 0;
+	if (need)
+		hmm__swap_make_room(space, need, b->items[0].weight);
+	return b->n ? hmm__launder(space, b) : early;
 }
 
 /* R1 */
@@ -226,10 +249,10 @@ static int64_t pass(struct hmm_space *space, struct hmm__batch *b, uint64_t want
 		freed += trim(space, want - hmm__frames_free(space), 0);
 	b->n = 0;
 	if (!freed)
-		collect_refused(space, b);
+		launder = collect_refused(space, b);
 	hmm__unlock(&space->lock);
-	if (b->n) {
-		launder = hmm__launder(space, b);
+	if (b->n || launder) {
+		launder = retry_refused(space, b, launder);
 		hmm__lock(&space->lock);
 		freed += trim(space, want, 0);
 		hmm__unlock(&space->lock);
@@ -295,10 +318,20 @@ static bool enough(struct hmm_space *space, uint64_t n, bool *ret_alone)
 	return yes;
 }
 
+/* One event, until faults find frames again and every store takes what it is given. */
 static int give_up(struct hmm_space *space, int error)
 {
-	hmm__event(space, HMM_EVENT_NO_FRAME, NULL, 0, 0, error, NULL);
+	if (!atomic_exchange(&space->no_frame_told, 1))
+		hmm__event(space, HMM_EVENT_NO_FRAME, NULL, 0, 0, error, NULL);
 	return error;
+}
+
+static int wait_over(struct hmm_space *space)
+{
+	if (HMM__UNLIKELY(atomic_load_explicit(&space->no_frame_told, memory_order_relaxed)) &&
+	    !atomic_load(&space->troubles) && !atomic_load(&space->swap_full))
+		atomic_store(&space->no_frame_told, 0);
+	return 0;
 }
 
 int hmm__frames_wait(struct hmm_space *space, uint64_t n)
@@ -312,15 +345,15 @@ int hmm__frames_wait(struct hmm_space *space, uint64_t n)
 		int64_t r;
 
 		if (hmm__cache_compact(space, n))
-			return 0;
+			return wait_over(space);
 		r = hmm__reclaim(space, HMM__MAX(n, (uint64_t)space->batch / 2));
 		if (r > 0)
-			return 0;
+			return wait_over(space);
 		refused = r < 0 ? (int)r : refused;
 		errors += r < 0;
 		hmm__bounce_flush(space);
 		if (enough(space, n, &alone))
-			return 0;
+			return wait_over(space);
 		/* Stores that refuse what several passes came up with will not help us now, nor will others. */
 		if (errors >= ERRORS_MAX && (alone || errors >= ERRORS_BUSY))
 			return give_up(space, refused);

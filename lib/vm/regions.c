@@ -305,6 +305,8 @@ struct hmm_region *hmm__region_new(void)
 
 void hmm__region_free(struct hmm_region *region)
 {
+	if (region->space)
+		hmm__trouble_over(region->space, &region->trouble);
 	hmm__lock(&hmm__spaces_lock);
 	region->next_free = free_regions;
 	free_regions = region;

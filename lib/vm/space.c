@@ -42,6 +42,19 @@ static int check_options(uint64_t frames, struct hmm_space_options *o)
 	return 0;
 }
 
+/*
+ * Frames that only loads from swap may take (swap_room.c, Z1): one for the page, one for its contents to pass through, as
+ * far as the budget allows that for its largest pages.
+ */
+static uint64_t exchange_of(const struct hmm_space *space)
+{
+	uint32_t largest = HMM__MAX(space->largest, 1u);
+
+	if (!__atomic_load_n(&space->swap_slots, __ATOMIC_RELAXED))
+		return 0;
+	return space->budget >= 16 * (uint64_t)largest ? 2 * largest : space->budget >= 8 * (uint64_t)largest ? largest : 0;
+}
+
 /* Under the lock, or before anybody else knows the space. */
 void hmm__space_watermarks(struct hmm_space *space)
 {
@@ -61,6 +74,7 @@ void hmm__space_watermarks(struct hmm_space *space)
 	space->batch = batch;
 	space->low_water = low;
 	space->high_water = high;
+	space->exchange = exchange_of(space);
 	space->available_target = o->available ? HMM__MIN(o->available, budget / 2) : budget / (space->samples ? 2 : 8);
 }
 

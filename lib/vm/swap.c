@@ -36,7 +36,11 @@ int hmm__swap_ready(struct hmm_space *space)
 	}
 	hmm__lock(&space->swap_lock);
 	space->swap_slots = slots;
+	hmm__swap_ceiling_start(space, HMM__MIN(hmm__store_capacity(space->swap) >> HMM__PAGE_SHIFT_MIN, SLOTS_MAX - 1));
 	hmm__unlock(&space->swap_lock);
+	hmm__lock(&space->lock);
+	hmm__space_watermarks(space); /* Z1: loads leave frames from now on */
+	hmm__unlock(&space->lock);
 out:
 	hmm__unlock(&space->engine_lock);
 	return r;

@@ -161,12 +161,14 @@ static int write_copies(struct hmm_region *region, struct hmm__batch *b)
 			HMM__COUNT(space, bytes_written, b->vecs[i].length);
 		} else {
 			HMM__COUNT(space, write_errors, 1);
-			hmm__event(space, HMM_EVENT_WRITE_ERROR, region, it->page, 1, b->vecs[i].error, NULL);
+			hmm__trouble_refused(region, it->page, 1, b->vecs[i].error);
 			put_back(region, it);
 			first = first ? first : b->vecs[i].error;
 		}
 		hmm__page_unmark(region, it->page, HMM__WRITEBACK);
 	}
+	if (n && !first)
+		hmm__trouble_over(space, hmm__trouble_of(region));
 	for (unsigned i = 0; i < b->n; i++) {
 		if (b->items[i].error && b->items[i].error != -ENOENT)
 			first = first ? first : b->items[i].error;

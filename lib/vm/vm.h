@@ -30,6 +30,7 @@
 #include "lib/vm/assist.h"
 #include "lib/vm/page.h"
 #include "lib/vm/slotmap.h"
+#include "lib/vm/trouble.h"
 
 #define HMM__PAGE_SHIFT_MAX 21
 #define HMM__PAGE_SHIFT_MIN 12
@@ -127,6 +128,7 @@ struct hmm_region {
 	_Atomic uint64_t mapped_pages; /* (a) not yet unmapped */
 	uint64_t resident;             /* (s) frames mapped or being loaded */
 	uint64_t refused;              /* (s) pages on the available list that its own store refused */
+	struct hmm__trouble trouble;   /* of its own store */
 	struct hmm__interval *read_only; /* (r) pages that may not be written */
 	_Atomic uint32_t no_grant;     /* (a) frames can't be granted: HMM__NO_GRANT_... */
 	_Atomic uint32_t advice;       /* (a) HMM_ADVISE_NORMAL, _RANDOM or _SEQUENTIAL */
@@ -173,6 +175,7 @@ struct hmm_space {
 	uint64_t held_back;          /* (s) frames pinned or locked */
 	uint32_t largest;            /* (s) frames of the largest page size in use */
 	uint64_t reserve;            /* (s) frames that loads leave: to copy dirty pages out where they can't be granted */
+	uint64_t exchange;           /* (s) frames beside, left to loads from swap (swap_room.c, Z1) */
 	uint32_t capacity;           /* (i) most frames */
 	uint32_t numbers;            /* (i) most pages that have frames: how far frame numbers go */
 	uint32_t numbers_used;       /* (s) */
@@ -223,6 +226,15 @@ struct hmm_space {
 	struct hmm__lock swap_lock;  /* (w) */
 	struct hmm_store *swap;      /* (w) made when first needed, then fixed */
 	struct hmm__slots *swap_slots; /* (w) */
+	uint64_t swap_end;           /* (w) slots that the store can have, as far as is known beforehand */
+	uint64_t swap_written;       /* (w), read without it as a hint; one more than the highest slot that was ever accepted */
+	uint64_t swap_probe_ns;      /* (w) when slots above the ceiling may be tried */
+	uint64_t swap_probe_wait;    /* (w) ns */
+	uint32_t swap_hand;          /* (s) frame number where the search for slots goes on */
+	_Atomic uint32_t swap_full;  /* 1: an event said so */
+	struct hmm__trouble swap_trouble;
+	_Atomic uint32_t troubles;   /* stores that refuse what they are given */
+	_Atomic uint32_t no_frame_told; /* 1: faults fail, and an event said so */
 
 	struct hmm__lock event_lock;
 	struct hmm_event events[HMM__EVENTS]; /* event lock */
@@ -374,8 +386,9 @@ uint64_t hmm__frames_free(const struct hmm_space *space); /* could be mapped at 
 uint32_t hmm__frame_take(struct hmm_space *space, struct hmm_region *region, uint64_t page);
 void hmm__frame_put(struct hmm_space *space, uint32_t frame);
 bool hmm__credit_take(struct hmm_space *space, uint64_t n);
-bool hmm__may_load(const struct hmm_space *space, uint64_t n);   /* are there n frames beside the reserve? */
-bool hmm__credit_take_load(struct hmm_space *space, uint64_t n); /* leaves the reserve */
+bool hmm__may_load(const struct hmm_space *space, uint64_t n);   /* are there n frames beside what loads leave? */
+bool hmm__credit_take_load(struct hmm_space *space, uint64_t n); /* leaves that */
+bool hmm__may_load_swapped(const struct hmm_space *space, uint64_t n); /* a page that has a swap slot may take more */
 void hmm__reserve(struct hmm_space *space, uint64_t n);           /* the lock is not held */
 void hmm__credit_put(struct hmm_space *space, uint64_t n);
 uint32_t hmm__slot_take_populated(struct hmm__pool *pool);
@@ -445,6 +458,19 @@ void hmm__page_lost(struct hmm_region *region, uint64_t page);
 /* swap.c */
 int hmm__swap_ready(struct hmm_space *space); /* not on the fault path: makes the store */
 void hmm__swap_free(struct hmm_space *space, uint32_t slot, uint32_t npages);
+
+/* swap_room.c */
+/* With the swap lock, before anybody else knows the slots: none at or above `end` can be written. */
+void hmm__swap_ceiling_start(struct hmm_space *space, uint64_t end);
+/*
+ * Dirty victims for which the swap store has no room, and none could be made, get the fate STAY.  0, or -ENOSPC if there
+ * were any.
+ */
+int hmm__swap_fit(struct hmm_space *space, struct hmm__batch *batch);
+/* No lock held: try to have `need` slots free, or at least `least`.  Returns how many are. */
+uint64_t hmm__swap_make_room(struct hmm_space *space, uint64_t need, uint32_t least);
+/* No lock held: a store has accepted a slot's contents, or has not. */
+void hmm__swap_written(struct hmm_space *space, uint32_t slot, uint32_t npages, int error);
 
 /* keep.c */
 bool hmm__keep_samples(const struct hmm_space *space); /* does the policy want to see uses? */

@@ -31,6 +31,7 @@ static void add_combination(Suite *s, int i)
 			add_space_tests(t, i);
 			add_error_tests(t, i);
 			add_failure_tests(t, i);
+			add_full_tests(t, i);
 		}
 	}
 	suite_add_tcase(s, t);

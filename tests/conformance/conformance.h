@@ -49,5 +49,6 @@ void add_notice_tests(TCase *t, int i);
 void add_space_tests(TCase *t, int i);
 void add_error_tests(TCase *t, int i);
 void add_failure_tests(TCase *t, int i);
+void add_full_tests(TCase *t, int i);
 
 #endif

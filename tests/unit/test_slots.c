@@ -16,13 +16,23 @@
 /* One byte a slot: the naive truth. */
 struct model {
 	unsigned char taken[MODEL_MAX];
-	unsigned max;
+	unsigned end; /* of the store */
+	unsigned max; /* the ceiling */
 	unsigned used;
 };
 
 struct run {
 	uint32_t first, n;
 };
+
+static uint64_t model_room(const struct model *m)
+{
+	uint64_t room = 0;
+
+	for (uint32_t i = 1; i < m->max; i++)
+		room += !m->taken[i];
+	return room;
+}
 
 static struct hmm__slots *create(uint64_t max)
 {
@@ -94,7 +104,7 @@ static void compare(const struct hmm__slots *slots, const struct model *m)
 		if (differs(m, first, at, 1) != at)
 			ck_abort_msg("slot %u should be free", differs(m, first, at, 1));
 	}
-	ck_assert_msg(differs(m, at, m->max, 0) == m->max, "slot %u is missing", differs(m, at, m->max, 0));
+	ck_assert_msg(differs(m, at, m->end, 0) == m->end, "slot %u is missing", differs(m, at, m->end, 0));
 }
 
 START_TEST(first_run_begins_at_slot_1)
@@ -166,7 +176,7 @@ START_TEST(full_store_gives_every_slot_once_then_0)
 	struct hmm__slots *slots = create(4099);
 	uint32_t first, n;
 
-	m->max = 4099;
+	m->end = m->max = 4099;
 	while ((n = hmm__slots_alloc(slots, 100, 1, &first)) > 0)
 		model_take(m, first, n);
 	ck_assert_uint_eq(m->used, 4098);
@@ -328,6 +338,46 @@ static void take_some(struct hmm__slots *slots, struct model *m, struct run *run
 	runs[(*nruns)++] = (struct run){ first, n };
 }
 
+START_TEST(nothing_above_the_ceiling_is_given_out)
+{
+	struct hmm__slots *slots = create(1000);
+	uint32_t first, n, total = 0;
+
+	hmm__slots_limit(slots, 101);
+	ck_assert_uint_eq(hmm__slots_room(slots), 100);
+	while ((n = hmm__slots_alloc(slots, 64, 1, &first))) {
+		ck_assert_uint_le((uint64_t)first + n, 101);
+		total += n;
+	}
+	ck_assert_uint_eq(total, 100);
+	ck_assert_uint_eq(hmm__slots_room(slots), 0);
+	hmm__slots_limit(slots, 103);
+	ck_assert_uint_eq(hmm__slots_alloc(slots, 64, 1, &first), 2);
+	ck_assert_uint_eq(first, 101);
+	hmm__slots_destroy(slots);
+}
+END_TEST
+
+START_TEST(slots_above_a_lowered_ceiling_stay_taken_until_they_are_freed)
+{
+	struct hmm__slots *slots = create(1000);
+	uint32_t first;
+
+	ck_assert_uint_eq(hmm__slots_alloc(slots, 200, 1, &first), 200);
+	hmm__slots_limit(slots, 101);
+	ck_assert_uint_eq(hmm__slots_room(slots), 0);
+	ck_assert_uint_eq(hmm__slots_used(slots), 200);
+	hmm__slots_free(slots, 91, 20); /* half of it below */
+	ck_assert_uint_eq(hmm__slots_room(slots), 10);
+	ck_assert_uint_eq(hmm__slots_alloc(slots, 64, 1, &first), 10);
+	ck_assert_uint_eq(first, 91);
+	ck_assert_uint_eq(hmm__slots_alloc(slots, 1, 1, &first), 0);
+	hmm__slots_limit(slots, 1000);
+	ck_assert_uint_eq(hmm__slots_room(slots), 999 - 190);
+	hmm__slots_destroy(slots);
+}
+END_TEST
+
 START_TEST(random_operations_match_the_model)
 {
 	static const unsigned maxima[] = { 2, 63, 64, 65, 1000, 4096, 4097, 20000 };
@@ -337,8 +387,8 @@ START_TEST(random_operations_match_the_model)
 	struct hmm__slots *slots;
 	unsigned nruns = 0;
 
-	m->max = maxima[_i];
-	slots = create(m->max);
+	m->end = m->max = maxima[_i];
+	slots = create(m->end);
 	for (int i = 0; i < 20000; i++) {
 		/* phases that fill and phases that empty */
 		unsigned fill = i / 2000 % 2 ? 40 : 60;
@@ -347,6 +397,13 @@ START_TEST(random_operations_match_the_model)
 			free_some(slots, m, runs, &nruns, &seed);
 		else
 			take_some(slots, m, runs, &nruns, &seed);
+		if (i % 250 == 0) { /* now and then the ceiling moves */
+			m->max = m->end / 2 + (uint32_t)(next_random(&seed) % (m->end - m->end / 2 + 1));
+			m->max = m->max ? m->max : 1;
+			hmm__slots_limit(slots, m->max);
+		}
+		if (i % 50 == 0)
+			ck_assert_uint_eq(hmm__slots_room(slots), model_room(m));
 		if (i % 500 == 0)
 			compare(slots, m);
 	}
@@ -374,6 +431,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, emptied_store_starts_at_the_beginning);
 	tcase_add_test(tc, untouched_slots_cost_no_memory);
 	tcase_add_test(tc, last_slot_of_a_large_store_can_be_used);
+	tcase_add_test(tc, nothing_above_the_ceiling_is_given_out);
+	tcase_add_test(tc, slots_above_a_lowered_ceiling_stay_taken_until_they_are_freed);
 	tcase_add_loop_test(tc, random_operations_match_the_model, 0, 8);
 	suite_add_tcase(s, tc);
 	return s;

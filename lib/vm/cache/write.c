@@ -113,6 +113,7 @@ static void obey_log(struct hmm_cache *cache, struct hmm__batch *b, unsigned fro
 static void write_some(struct hmm_cache *cache, struct hmm__batch *b, unsigned from, unsigned to)
 {
 	struct hmm_space *space = cache->space;
+	bool refused = false;
 	unsigned n = 0;
 	uint64_t start;
 
@@ -141,10 +142,13 @@ static void write_some(struct hmm_cache *cache, struct hmm__batch *b, unsigned f
 		it->error = b->vecs[n++].error;
 		if (!it->error)
 			continue;
+		refused = true;
 		HMM__COUNT(space, write_errors, 1);
 		hmm__add(&cache->write_errors, 1);
-		hmm__event(space, HMM_EVENT_WRITE_ERROR, cache->region, it->page, 1, it->error, NULL);
+		hmm__trouble_refused(cache->region, it->page, 1, it->error);
 	}
+	if (!refused)
+		hmm__trouble_over(space, &cache->region->trouble);
 }
 
 int hmm__cache_write_out(struct hmm_space *space, struct hmm__batch *b)
