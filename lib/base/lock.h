@@ -30,6 +30,8 @@ enum hmm__rank {
 	HMM__RANK_EVENT,    /* event queue */
 	HMM__RANK_REGISTRY, /* policy registry */
 	HMM__RANK_PINS,     /* debug builds: who holds which page of a cache */
+	HMM__RANK_KEEPER,   /* requests to the keeper of descriptors */
+	HMM__RANK_DESCRIPTOR, /* recovering one */
 	HMM__RANK_ARENA,    /* innermost */
 };
 

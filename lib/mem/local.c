@@ -16,6 +16,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/util.h"
 #include "lib/mem/fingerprint.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 static const uint64_t register_mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP;
@@ -62,12 +63,18 @@ static int open_descriptors(struct hmm__local *local)
 	return 0;
 }
 
+static int open_and_keep(struct hmm__local *local)
+{
+	int r = open_descriptors(local);
+
+	if (!r)
+		hmm__fd_keep((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop }, 4);
+	return r;
+}
+
 static void close_descriptors(struct hmm__local *local)
 {
-	hmm__sys_close(local->uffd);
-	hmm__sys_close(local->pagemap);
-	hmm__sys_close(local->pidfd);
-	hmm__sys_close(local->stop);
+	hmm__fd_close((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop }, 4);
 	local->uffd = local->pagemap = local->pidfd = local->stop = -1;
 }
 
@@ -136,7 +143,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
 	hmm__fingerprint_prepare();
-	r = keep_spares(local) ? open_descriptors(local) : -ENOMEM;
+	r = keep_spares(local) ? open_and_keep(local) : -ENOMEM;
 	if (!r) {
 		set_caps(local);
 		if (config->engine == HMM_ENGINE_MOVE && !windows_only(local) && !(local->caps & HMM_BACKEND_GRANT))
@@ -438,7 +445,7 @@ static int local_reopen(void *backend)
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND); /* a thread that reads events may have held it */
 	close_descriptors(local);
 	local->nthreads = 0; /* threads are not inherited */
-	r = open_descriptors(local);
+	r = open_and_keep(local);
 	if (!r)
 		r = reregister(local);
 	if (!r)

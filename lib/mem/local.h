@@ -27,13 +27,14 @@ struct hmm__local_range {
 
 struct hmm__local {
 	struct hmm_backend_config config;
-	int uffd;
+	int uffd;                 /* this and the next: handles (lib/sys/fd.h) */
 	int pidfd;
 	int pagemap;
-	int stop;                 /* eventfd: readable when the threads shall end */
+	int stop;                 /* eventfd: readable when there is something in stopping */
 	uint64_t features;        /* of the userfaultfd, as enabled */
 	uint32_t caps;            /* enum hmm_backend_caps */
 	bool madvise_self;        /* process_madvise(MADV_DONTNEED) on oneself works (kernel 6.13) */
+	_Atomic bool stopping;    /* the threads shall end */
 	unsigned nthreads;
 	pthread_t threads[HMM__MAX_PAGERS];
 

@@ -25,9 +25,11 @@
 #include "lib/base/futex.h"
 #include "lib/base/util.h"
 #include "lib/mem/tasks.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 #define MAX_INLINE 64
+#define LOOK_MS 1000  /* how often a thread that waits looks whether its userfaultfd is still there */
 #define SPIN_NS 20000 /* how long a pager looks for the next fault before it sleeps */
 
 typedef int fault_function(void *arg, uintptr_t address, enum hmm_fault_access access);
@@ -220,7 +222,7 @@ static void handle_message(struct hmm__local *local, const struct uffd_msg *msg)
 static bool drain(struct hmm__local *local)
 {
 	struct uffd_msg msgs[8];
-	ssize_t got = hmm__sys_read(local->uffd, msgs, sizeof(msgs));
+	ssize_t got = hmm__sys_uffd_read(local->uffd, msgs, sizeof(msgs));
 
 	if (got < (ssize_t)sizeof(msgs[0]))
 		return false;
@@ -250,16 +252,59 @@ static void drain_and_linger(struct hmm__local *local, uint64_t linger_ns)
 	}
 }
 
+/* The userfaultfd is gone: absent pages read zeros, or their accessors wait for ever.  An end is better than both. */
+static void end_process(void)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t bus;
+
+	hmm__fd_say("hurd-mm: the program has closed the library's userfaultfd: its memory is lost; ending\n");
+	hmm__sys_sigaction(SIGBUS, &dfl, NULL);
+	syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS);
+	sigemptyset(&bus);
+	sigaddset(&bus, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
+}
+
+/* Look whether it is still there.  Without a free number it can't be recovered just now, but the keeper has it. */
+static void look_after(struct hmm__local *local)
+{
+	int r;
+
+	do {
+		r = hmm__fd_use_exact(local->uffd);
+		if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+			hmm__sys_poll(NULL, 0, 10);
+		else if (r < 0)
+			end_process();
+	} while (r < 0 && !atomic_load(&local->stopping));
+}
+
+/*
+ * The numbers are looked up each time.  A userfaultfd says POLLIN and nothing else; nearly every other file says more (or
+ * nothing), and is not read from.  While it says nothing we look from time to time.
+ */
+static void wait_for_message(struct hmm__local *local)
+{
+	struct pollfd fds[2] = {
+		{ .fd = hmm__fd_number(local->uffd), .events = POLLIN | POLLRDNORM | POLLOUT },
+		{ .fd = hmm__fd_number(local->stop), .events = POLLIN },
+	};
+	int r = hmm__sys_poll(fds, 2, LOOK_MS);
+
+	if (!atomic_load(&local->stopping) && (r == 0 || (r > 0 && fds[0].revents != POLLIN)))
+		look_after(local);
+}
+
 static void *serve(void *arg)
 {
 	struct hmm__local *local = arg;
 	bool pager = local->config.delivery == HMM_DELIVERY_THREAD;
-	struct pollfd fds[2] = { { .fd = local->uffd, .events = POLLIN }, { .fd = local->stop, .events = POLLIN } };
 
 	hmm__tasks_add(1);
 	for (;;) {
-		hmm__sys_poll(fds, 2, -1);
-		if (fds[1].revents)
+		wait_for_message(local);
+		if (atomic_load(&local->stopping))
 			break;
 		drain_and_linger(local, pager ? SPIN_NS : 0);
 	}
@@ -290,12 +335,19 @@ int hmm__local_start(struct hmm__local *local, unsigned npagers)
 void hmm__local_stop(struct hmm__local *local)
 {
 	uint64_t one = 1;
+	int stop;
 
 	if (local->config.delivery == HMM_DELIVERY_INLINE)
 		unpublish(local);
-	/* it can't fail for good: the counter of an eventfd has room */
-	while (local->nthreads && hmm__sys_write(local->stop, &one, sizeof(one)) < 0)
+	atomic_store(&local->stopping, true);
+	/*
+	 * It can't fail for good: the counter of an eventfd has room.  If it is lost, the threads look for themselves, only
+	 * not at once.
+	 */
+	stop = local->nthreads ? hmm__fd_use_exact(local->stop) : -EBADF;
+	while (stop >= 0 && hmm__sys_write(stop, &one, sizeof(one)) < 0)
 		sched_yield();
 	while (local->nthreads)
 		pthread_join(local->threads[--local->nthreads], NULL);
+	atomic_store(&local->stopping, false);
 }

@@ -25,6 +25,7 @@
 #include "lib/base/util.h"
 #include "lib/mem/fingerprint.h"
 #include "lib/mem/tasks.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 #define VECTOR 64u             /* pieces of one vectored system call: 1 KiB of stack */
@@ -388,12 +389,15 @@ int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits)
 	struct hmm__local *local = backend;
 	uint64_t entries[VECTOR];
 	size_t page = hmm_page_size();
+	int pagemap = hmm__fd_use(local->pagemap);
 
+	if (pagemap < 0)
+		return pagemap;
 	for (size_t done = 0; done < npages;) {
 		size_t n = HMM__MIN(npages - done, (size_t)VECTOR);
 		struct iovec iov = { entries, n * sizeof(entries[0]) };
 		off_t at = (off_t)(((uintptr_t)base / page + done) * sizeof(entries[0]));
-		ssize_t got = hmm__sys_preadv(local->pagemap, &iov, 1, at);
+		ssize_t got = hmm__sys_preadv(pagemap, &iov, 1, at);
 
 		if (got <= 0)
 			return got < 0 ? (int)got : -EIO;

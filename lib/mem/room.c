@@ -23,6 +23,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/util.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 const char *hmm__room_root = "";
@@ -83,7 +84,7 @@ static bool fill(struct look *l)
 	ssize_t n;
 
 	do
-		n = hmm__sys_read(l->fd, l->chunk, sizeof(l->chunk));
+		n = hmm__sys_read(hmm__fd_number(l->fd), l->chunk, sizeof(l->chunk));
 	while (n == -EINTR);
 	if (n < 0)
 		l->error = (int)n;

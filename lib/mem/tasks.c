@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 static _Atomic int library_threads;
@@ -33,14 +34,14 @@ bool hmm__is_library_thread(void)
 
 bool hmm__application_is_single(void)
 {
-	int before = atomic_load(&library_threads);
+	int before = atomic_load(&library_threads) + hmm__fd_threads();
 	struct stat st;
 
 	if (is_library_thread)
 		return false;
 	if (hmm__sys_stat("/proc/self/task", &st))
 		return false;
-	if (before != atomic_load(&library_threads))
+	if (before != atomic_load(&library_threads) + hmm__fd_threads())
 		return false;
 	return (long)st.st_nlink - 2 - before == 1;
 }

@@ -17,23 +17,24 @@
 
 #include "lib/store/store.h"
 #include "lib/store/transfer.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 struct file {
 	struct hmm_store store;
-	int fd;       /* (i) */
+	int fd;       /* (i) a handle (lib/sys/fd.h) */
 	int fd_plain; /* (i) the same without O_DIRECT, or -1 */
 };
 
 static int file_end(const struct file *file, uint64_t *ret_end)
 {
 	struct stat st;
-	int error = hmm__sys_fstat(file->fd, &st);
+	int fd = hmm__fd_use(file->fd), error = fd < 0 ? fd : hmm__sys_fstat(fd, &st);
 
 	if (error)
 		return error;
 	if (S_ISBLK(st.st_mode))
-		return hmm__sys_block_length(file->fd, ret_end);
+		return hmm__sys_block_length(fd, ret_end);
 	*ret_end = (uint64_t)st.st_size;
 	return 0;
 }
@@ -82,10 +83,11 @@ static int file_extend(void *ctx, struct hmm_store_vec *vec, unsigned n)
 static int file_sync(void *ctx, uint64_t offset, uint64_t length)
 {
 	struct file *file = ctx;
+	int fd = hmm__fd_use(file->fd);
 
 	(void)offset;
 	(void)length;
-	return hmm__sys_fdatasync(file->fd);
+	return fd < 0 ? fd : hmm__sys_fdatasync(fd);
 }
 
 static int file_length(void *ctx, uint64_t *ret_length)
@@ -97,8 +99,7 @@ static void file_destroy(void *ctx)
 {
 	struct file *file = ctx;
 
-	hmm__sys_close(file->fd);
-	hmm__sys_close(file->fd_plain);
+	hmm__fd_close((int[]){ file->fd, file->fd_plain }, 2);
 }
 
 static const struct hmm_store_ops file_ops = {
@@ -119,13 +120,13 @@ static int open_file(struct file *file, int fd, int mode)
 	bool writable = (mode & O_ACCMODE) == O_RDWR;
 
 	if (writable && (mode & O_APPEND))
-		file->fd = hmm__transfer_reopen(fd, O_RDWR | (mode & O_DIRECT));
+		file->fd = hmm__transfer_reopen(fd, O_RDWR | (mode & O_DIRECT), true);
 	else
 		file->fd = hmm__sys_dup(fd);
 	if (file->fd < 0)
 		return file->fd;
 	if (mode & O_DIRECT)
-		file->fd_plain = hmm__transfer_reopen(fd, writable ? O_RDWR : O_RDONLY);
+		file->fd_plain = hmm__transfer_reopen(fd, writable ? O_RDWR : O_RDONLY, true);
 	if (file->fd_plain < 0)
 		file->fd_plain = -1;
 	return 0;
@@ -177,6 +178,7 @@ int hmm_store_file(int fd, unsigned flags, struct hmm_store **ret_store)
 	file->store.ops.granule = mode & O_DIRECT ? hmm_page_size() : HMM__STORE_SECTOR;
 	if (S_ISBLK(st.st_mode))
 		file->store.ops.extend = NULL; /* its end stays where it is */
+	hmm__fd_keep((int[]){ file->fd, file->fd_plain }, 2);
 	*ret_store = &file->store;
 	return 0;
 }

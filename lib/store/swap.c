@@ -22,11 +22,12 @@
 #include "lib/base/clock.h"
 #include "lib/store/store.h"
 #include "lib/store/transfer.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 struct swap {
 	struct hmm_store store;
-	int fd;         /* (i) */
+	int fd;         /* (i) a handle (lib/sys/fd.h) */
 	int fd_plain;   /* (i) the same without O_DIRECT, or -1 */
 	uint64_t limit; /* (i) bytes */
 };
@@ -58,8 +59,11 @@ static int swap_write(void *ctx, struct hmm_store_vec *vec, unsigned n)
 static int swap_discard(void *ctx, uint64_t offset, uint64_t length)
 {
 	struct swap *swap = ctx;
-	int error = hmm__sys_fallocate(swap->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
+	int fd = hmm__fd_use(swap->fd), error;
 
+	if (fd < 0)
+		return fd;
+	error = hmm__sys_fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
 	return error == -EOPNOTSUPP ? 0 : error;
 }
 
@@ -67,16 +71,16 @@ static uint64_t swap_bytes_held(void *ctx)
 {
 	struct swap *swap = ctx;
 	struct stat st;
+	int fd = hmm__fd_use(swap->fd);
 
-	return hmm__sys_fstat(swap->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+	return fd >= 0 && hmm__sys_fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
 static void swap_destroy(void *ctx)
 {
 	struct swap *swap = ctx;
 
-	hmm__sys_close(swap->fd);
-	hmm__sys_close(swap->fd_plain);
+	hmm__fd_close((int[]){ swap->fd, swap->fd_plain }, 2);
 }
 
 static const struct hmm_store_ops swap_ops = {
@@ -120,8 +124,10 @@ static int open_and_unlink(const char *directory)
 		fd = hmm__sys_open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd == -EEXIST)
 			continue;
-		if (fd < 0)
+		if (fd < 0) { /* it may have been made, and then found no number */
+			hmm__sys_unlink(path);
 			return fd;
+		}
 		error = hmm__sys_unlink(path);
 		if (error == 0)
 			return fd;
@@ -175,7 +181,7 @@ static int open_direct(struct swap *swap, uint32_t direct)
 
 	if (direct == HMM_DIRECT_NEVER)
 		return 0;
-	fd = hmm__transfer_reopen(swap->fd, O_RDWR | O_DIRECT);
+	fd = hmm__transfer_reopen(swap->fd, O_RDWR | O_DIRECT, false);
 	if (fd < 0)
 		return direct == HMM_DIRECT_ALWAYS ? fd : 0;
 	error = try_direct(fd);
@@ -227,6 +233,7 @@ int hmm_store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_s
 		hmm__store_free(&swap->store);
 		return error;
 	}
+	hmm__fd_keep((int[]){ swap->fd, swap->fd_plain }, 2);
 	*ret_store = &swap->store;
 	return 0;
 }

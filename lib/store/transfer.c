@@ -10,6 +10,7 @@
  * T3  A short transfer is continued from the start of the page where it stopped, which keeps O_DIRECT's alignment;
  *     one that makes no progress ends the run: at the end of the file when reading; when writing, with what the kernel
  *     says to a write of the very next byte, or -EIO.
+ * T4  Once a batch it is looked at whether the descriptor is still the store's file (lib/sys/fd.h).
  *
  * Runs in signal handlers: no allocation, no lock; a run's iovecs are all of the stack it uses.
  */
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 #define TRANSFER_IOVECS 64
@@ -56,12 +58,19 @@ static ssize_t call_once(const struct hmm__transfer *t, int fd, const struct iov
 	return t->write ? hmm__sys_pwritev(fd, iov, n, (off_t)offset) : hmm__sys_preadv(fd, iov, n, (off_t)offset);
 }
 
-static ssize_t call(const struct hmm__transfer *t, const struct iovec *iov, int n, uint64_t offset)
+static ssize_t call(struct hmm__transfer *t, const struct iovec *iov, int n, uint64_t offset)
 {
-	ssize_t done = call_once(t, t->fd, iov, n, offset);
+	ssize_t done = call_once(t, t->number, iov, n, offset);
 
-	if (done == -EINVAL && t->fd_plain >= 0)
-		done = call_once(t, t->fd_plain, iov, n, offset);
+	if (done == -EBADF) { /* closed since the look at the begin of the batch */
+		t->number = hmm__fd_use(t->fd);
+		done = t->number < 0 ? t->number : call_once(t, t->number, iov, n, offset);
+	}
+	if (done == -EINVAL && t->fd_plain >= 0) {
+		int plain = hmm__fd_use(t->fd_plain);
+
+		done = plain < 0 ? plain : call_once(t, plain, iov, n, offset);
+	}
 	return done;
 }
 
@@ -69,7 +78,7 @@ static ssize_t call(const struct hmm__transfer *t, const struct iovec *iov, int 
  * Transfer a run.  Returns how many bytes from its start are done; if not all, *ret_error is why: an error, or 0 for
  * the end of the file.
  */
-static uint64_t transfer_run(const struct hmm__transfer *t, const struct hmm_store_vec *vec, unsigned n, int *ret_error)
+static uint64_t transfer_run(struct hmm__transfer *t, const struct hmm_store_vec *vec, unsigned n, int *ret_error)
 {
 	struct iovec iov[TRANSFER_IOVECS];
 	uint64_t page_mask = hmm_page_size() - 1;
@@ -109,7 +118,7 @@ static int settle_at_end(const struct hmm__transfer *t, const struct hmm_store_v
 	return 0;
 }
 
-static int transfer_piece(const struct hmm__transfer *t, struct hmm_store_vec *piece)
+static int transfer_piece(struct hmm__transfer *t, struct hmm_store_vec *piece)
 {
 	int error;
 	uint64_t done = transfer_run(t, piece, 1, &error);
@@ -120,7 +129,7 @@ static int transfer_piece(const struct hmm__transfer *t, struct hmm_store_vec *p
 }
 
 /* Set the error of each piece of a run of which the first `done` bytes were transferred. */
-static void settle_run(const struct hmm__transfer *t, struct hmm_store_vec *vec, unsigned n, uint64_t done, int error)
+static void settle_run(struct hmm__transfer *t, struct hmm_store_vec *vec, unsigned n, uint64_t done, int error)
 {
 	uint64_t start = 0;
 
@@ -147,10 +156,15 @@ static unsigned run_length(const struct hmm_store_vec *vec, unsigned n)
 	return i;
 }
 
-int hmm__transfer(const struct hmm__transfer *t, struct hmm_store_vec *vec, unsigned n)
+int hmm__transfer(struct hmm__transfer *t, struct hmm_store_vec *vec, unsigned n)
 {
 	int first = 0;
 
+	if (!n)
+		return 0;
+	t->number = hmm__fd_use(t->fd);
+	if (t->number < 0)
+		return hmm__transfer_all(vec, n, t->number);
 	for (unsigned i = 0; i < n;) {
 		unsigned run = run_length(vec + i, n - i);
 		int error;
@@ -171,10 +185,10 @@ int hmm__transfer_all(struct hmm_store_vec *vec, unsigned n, int error)
 	return n > 0 ? error : 0;
 }
 
-int hmm__transfer_reopen(int fd, int flags)
+int hmm__transfer_reopen(int fd, int flags, bool callers)
 {
 	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return hmm__sys_open(path, flags | O_CLOEXEC, 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", hmm__fd_number(fd));
+	return callers ? hmm__sys_open_callers(path, flags | O_CLOEXEC, 0) : hmm__sys_open(path, flags | O_CLOEXEC, 0);
 }

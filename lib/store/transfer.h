@@ -12,20 +12,24 @@
 
 struct hmm__transfer {
 	struct hmm_store *store; /* whose system calls are counted */
-	int fd;
+	int fd;       /* handles (lib/sys/fd.h) */
 	int fd_plain; /* the same file without O_DIRECT, for what O_DIRECT refuses with EINVAL; or -1 */
+	int number;   /* of fd, while the batch runs */
 	bool write;
 	bool bounded; /* reads: a piece wholly past the end of the file fails with -ENXIO; else it reads zeros */
 	uint64_t end; /* writes: what lies at and past this offset is left out; UINT64_MAX: nothing is, and the file grows */
 };
 
 /* Transfer n pieces, sorted by offset.  Sets error of each; returns 0 or the first error. */
-int hmm__transfer(const struct hmm__transfer *t, struct hmm_store_vec *vec, unsigned n);
+int hmm__transfer(struct hmm__transfer *t, struct hmm_store_vec *vec, unsigned n);
 
 /* Give every piece the same error (or 0); returns it. */
 int hmm__transfer_all(struct hmm_store_vec *vec, unsigned n, int error);
 
-/* A descriptor of the same file, with other flags (O_DIRECT, O_APPEND off); -errno where that is refused. */
-int hmm__transfer_reopen(int fd, int flags);
+/*
+ * A handle for the same file, with other flags (O_DIRECT, O_APPEND off); -errno where that is refused.  fd: a number, or a
+ * handle just opened.  callers: the file is the caller's, who may have locked it.
+ */
+int hmm__transfer_reopen(int fd, int flags, bool callers);
 
 #endif

@@ -9,6 +9,7 @@
 #ifndef HMM_SYS_COMPAT_H
 #define HMM_SYS_COMPAT_H
 
+#include <fcntl.h>
 #include <linux/ioctl.h>
 #include <linux/types.h>
 #include <linux/userfaultfd.h>
@@ -170,10 +171,28 @@ struct hmm__pm_scan_arg {
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+/* --- descriptors --- */
+
+#ifndef CLOSE_RANGE_UNSHARE /* 5.9 */
+#define CLOSE_RANGE_UNSHARE (1U << 1)
+#endif
+#ifndef PIDFD_THREAD /* 6.9 */
+#define PIDFD_THREAD O_EXCL
+#endif
+#ifndef F_DUPFD_QUERY /* 6.10 */
+#define F_DUPFD_QUERY 1027
+#endif
+
 /* --- system calls: the same number on every architecture --- */
 
 #ifndef SYS_pidfd_open /* 5.3 */
 #define SYS_pidfd_open 434
+#endif
+#ifndef SYS_close_range /* 5.9 */
+#define SYS_close_range 436
+#endif
+#ifndef SYS_pidfd_getfd /* 5.6; from a thread's table: 6.9 */
+#define SYS_pidfd_getfd 438
 #endif
 #ifndef SYS_process_madvise /* 5.10; MADV_DONTNEED on oneself: 6.13 */
 #define SYS_process_madvise 440

@@ -20,22 +20,23 @@
 
 int hmm__sys_open(const char *path, int flags, unsigned mode)
 {
-	return (int)HMM__SYS_CALL(HMM__SYS_OPEN, syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode));
+	return HMM__SYS_OPENS(HMM__SYS_OPEN, syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode));
+}
+
+int hmm__sys_open_callers(const char *path, int flags, unsigned mode)
+{
+	return hmm__fd_own((int)HMM__SYS_CALL(HMM__SYS_OPEN, syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode)),
+	                   true);
 }
 
 int hmm__sys_dup(int fd)
 {
-	/* not 0 to 2, where a program that closed them does not expect it */
-	return (int)HMM__SYS_CALL(HMM__SYS_DUP, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+	return hmm__fd_own_copy(fd, true);
 }
 
-int hmm__sys_close(int fd)
+int hmm__sys_close(int handle)
 {
-	int saved = errno;
-
-	if (fd >= 0)
-		syscall(SYS_close, fd); /* Linux closes it, whatever is returned */
-	errno = saved;
+	hmm__fd_close(&handle, 1);
 	return 0;
 }
 
@@ -130,5 +131,5 @@ int hmm__sys_poll(struct pollfd *fds, unsigned n, int timeout_ms)
 
 int hmm__sys_eventfd(unsigned initial, int flags)
 {
-	return (int)HMM__SYS_CALL(HMM__SYS_EVENTFD, eventfd(initial, flags));
+	return HMM__SYS_OPENS(HMM__SYS_EVENTFD, eventfd(initial, flags | EFD_CLOEXEC));
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "lib/base/util.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 extern _Atomic bool hmm__sys_armed;
@@ -41,5 +42,8 @@ static inline int hmm__sys_injected(enum hmm__sys_site site)
 		} \
 		r_; \
 	})
+
+/* The same of a call that opens a descriptor: every one of the library's goes through here (fd.h). */
+#define HMM__SYS_OPENS(site, call) hmm__fd_own((int)HMM__SYS_CALL(site, call), false)
 
 #endif

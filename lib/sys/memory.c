@@ -47,7 +47,13 @@ int hmm__sys_madvise(void *address, size_t length, int advice)
 
 ssize_t hmm__sys_process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice)
 {
-	return HMM__SYS_CALL(HMM__SYS_PROCESS_MADVISE, syscall(SYS_process_madvise, pidfd, iov, n, advice, 0));
+	int number = hmm__fd_number(pidfd);
+	ssize_t r = HMM__SYS_CALL(HMM__SYS_PROCESS_MADVISE, syscall(SYS_process_madvise, number, iov, n, advice, 0));
+
+	/* another process's is refused, too: this advice is for oneself only */
+	if (HMM__UNLIKELY(r == -EBADF) && (number = hmm__fd_use_exact(pidfd)) >= 0)
+		r = HMM__SYS_CALL(HMM__SYS_PROCESS_MADVISE, syscall(SYS_process_madvise, number, iov, n, advice, 0));
+	return r;
 }
 
 ssize_t hmm__sys_process_vm_readv(const struct iovec *local, size_t nlocal, const struct iovec *remote, size_t nremote)

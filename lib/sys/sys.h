@@ -29,7 +29,8 @@ enum hmm__sys_site {
 	HMM__SYS_FTRUNCATE, HMM__SYS_FDATASYNC, HMM__SYS_READ, HMM__SYS_WRITE, HMM__SYS_POLL, HMM__SYS_EVENTFD,
 	HMM__SYS_PIDFD_OPEN, HMM__SYS_SIGACTION, HMM__SYS_THREAD_CREATE, HMM__SYS_SETAFFINITY, HMM__SYS_UNLINK,
 	HMM__SYS_FILE_FLAGS, HMM__SYS_BLOCK_LENGTH, HMM__SYS_USERFAULTFD_DEV, HMM__SYS_STAT,
-	HMM__SYS_TGSIGQUEUE, HMM__SYS_FILE_LIMIT,
+	HMM__SYS_TGSIGQUEUE, HMM__SYS_FILE_LIMIT, HMM__SYS_FILE_ID, HMM__SYS_SAME_FILE, HMM__SYS_CLOSE_RANGE,
+	HMM__SYS_PIDFD_GETFD,
 	HMM__SYS_SITES
 };
 
@@ -56,12 +57,19 @@ int hmm__sys_uffd_move(int fd, void *dst, void *src, size_t length, uint64_t mod
 int hmm__sys_uffd_wp(int fd, void *address, size_t length, uint64_t mode);
 int hmm__sys_uffd_wake(int fd, void *address, size_t length);
 int hmm__sys_uffd_poison(int fd, void *address, size_t length, uint64_t mode);
+/* messages; EBADF where the descriptor was lost */
+ssize_t hmm__sys_uffd_read(int uffd, void *buffer, size_t length);
 /* PAGEMAP_SCAN on a descriptor of /proc/self/pagemap; returns the number of regions filled in */
 long hmm__sys_pagemap_scan(int fd, struct hmm__pm_scan_arg *arg);
 
+/*
+ * What opens a descriptor (here, userfaultfd, eventfd, pidfd) gives a handle: fd.h.  The calls that take `fd` take a
+ * number, which hmm__fd_use() makes of a handle; those of userfaultfd and hmm__sys_process_madvise() take handles.
+ */
 int hmm__sys_open(const char *path, int flags, unsigned mode);
-int hmm__sys_dup(int fd);                                  /* close-on-exec */
-int hmm__sys_close(int fd);                                /* cannot be made to fail; -1 is accepted */
+int hmm__sys_open_callers(const char *path, int flags, unsigned mode); /* a file of the caller's, who may lock it */
+int hmm__sys_dup(int fd);                                  /* of the caller's */
+int hmm__sys_close(int handle);                            /* cannot be made to fail; -1 is accepted */
 int hmm__sys_fstat(int fd, struct stat *ret_stat);
 int hmm__sys_stat(const char *path, struct stat *ret_stat);
 int hmm__sys_unlink(const char *path);

@@ -20,7 +20,7 @@ __attribute__((constructor(101))) static void note_process_cpus(void)
 
 int hmm__sys_pidfd_open(void)
 {
-	return (int)HMM__SYS_CALL(HMM__SYS_PIDFD_OPEN, syscall(SYS_pidfd_open, getpid(), 0));
+	return HMM__SYS_OPENS(HMM__SYS_PIDFD_OPEN, syscall(SYS_pidfd_open, getpid(), 0));
 }
 
 int hmm__sys_sigaction(int signal, const struct sigaction *act, struct sigaction *ret_old)

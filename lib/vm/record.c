@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "lib/base/arena.h"
+#include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
 #define RING (UINT64_C(1) << 17) /* words: a third of a second of 300,000 faults/s */
@@ -34,7 +35,7 @@
 #define PAYLOAD_MASK (UINT64_MAX >> 2)
 
 struct hmm__record {
-	int fd;                   /* (i) */
+	int fd;                   /* (i) a handle (lib/sys/fd.h) */
 	_Atomic uint64_t head;    /* words ever put; (s) */
 	_Atomic uint64_t tail;    /* words written to the file; the flusher */
 	_Atomic uint64_t dropped; /* (s) */
@@ -116,6 +117,7 @@ int hmm__record_open(struct hmm_space *space, const char *name, struct hmm__reco
 	}
 	if (r)
 		return r;
+	hmm__fd_keep(&fd, 1);
 	record->fd = fd;
 	*ret_record = record;
 	return 0;
@@ -172,12 +174,14 @@ static bool write_some(struct hmm_space *space, struct hmm__record *record)
 	uint64_t tail = atomic_load_explicit(&record->tail, memory_order_relaxed);
 	uint64_t head = atomic_load_explicit(&record->head, memory_order_acquire), n = head - tail;
 	ssize_t r;
+	int fd;
 
 	n = HMM__MIN(n, RING - tail % RING);
 	if (!n)
 		return false;
-	r = hmm__sys_write(record->fd, (const char *)&record->words[tail % RING] + record->part,
-	                   n * sizeof(record->words[0]) - record->part);
+	fd = hmm__fd_use(record->fd);
+	r = fd < 0 ? fd : hmm__sys_write(fd, (const char *)&record->words[tail % RING] + record->part,
+	                                 n * sizeof(record->words[0]) - record->part);
 	if (r == -EINTR)
 		return true;
 	if (r == -EAGAIN)
