@@ -36,7 +36,7 @@ struct hmm__local {
 	bool madvise_self;        /* process_madvise(MADV_DONTNEED) on oneself works (kernel 6.13) */
 	_Atomic bool stopping;    /* the threads shall end */
 	unsigned nthreads;
-	pthread_t threads[HMM__MAX_PAGERS];
+	pthread_t threads[HMM__MAX_PAGERS + 1]; /* one may be a holder */
 
 	struct hmm__lock lock;    /* the lists below */
 	struct hmm__local_range *ranges;  /* attached */

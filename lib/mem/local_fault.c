@@ -312,6 +312,36 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+/*
+ * Where there is no keeper: a thread that waits for a file holds it, also when the program has closed it, and one that
+ * waits for nothing that a userfaultfd has to say is not woken by it.  So the ranges stay registered until the threads
+ * above have ended the process.
+ */
+static void *hold(void *arg)
+{
+	struct hmm__local *local = arg;
+	struct pollfd fds[2] = {
+		{ .fd = hmm__fd_number(local->uffd), .events = 0 },
+		{ .fd = hmm__fd_number(local->stop), .events = POLLIN },
+	};
+
+	hmm__tasks_add(1);
+	while (!atomic_load(&local->stopping) && hmm__sys_poll(fds, 2, -1) < 0)
+		;
+	if (!atomic_load(&local->stopping))
+		end_process();
+	hmm__tasks_add(-1);
+	return NULL;
+}
+
+static int start_thread(struct hmm__local *local, const char *name, void *(*run)(void *))
+{
+	int r = hmm__sys_thread_create(&local->threads[local->nthreads], name, run, local);
+
+	local->nthreads += r == 0;
+	return r;
+}
+
 int hmm__local_start(struct hmm__local *local, unsigned npagers)
 {
 	bool pager = local->config.delivery == HMM_DELIVERY_THREAD;
@@ -322,11 +352,10 @@ int hmm__local_start(struct hmm__local *local, unsigned npagers)
 		return 0;
 	if (!pager)
 		r = publish(local);
-	while (!r && local->nthreads < want) {
-		r = hmm__sys_thread_create(&local->threads[local->nthreads], pager ? "hmm-pager" : "hmm-events", serve, local);
-		if (!r)
-			local->nthreads++;
-	}
+	while (!r && local->nthreads < want)
+		r = start_thread(local, pager ? "hmm-pager" : "hmm-events", serve);
+	if (!r && !hmm__fd_is_kept(local->uffd))
+		r = start_thread(local, "hmm-holder", hold);
 	if (r)
 		hmm__local_stop(local);
 	return r;

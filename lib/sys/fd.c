@@ -340,6 +340,13 @@ void hmm__fd_keep(const int *handles, unsigned n)
 		keep_some(handles + i, HMM__MIN(n - i, BATCH));
 }
 
+bool hmm__fd_is_kept(int handle)
+{
+	struct place *p = find(handle);
+
+	return p && hmm__keeper_has(&p->kept);
+}
+
 /* Is the number ours to close?  In doubt about an anonymous inode it is. */
 static bool is_ours(const struct place *p, int number)
 {

@@ -39,6 +39,8 @@ int hmm__fd_own_copy(int number, bool callers);
  */
 void hmm__fd_keep(const int *handles, unsigned n);
 
+bool hmm__fd_is_kept(int handle);
+
 /* The number that a handle has, unchecked; a number that is no handle is itself. */
 int hmm__fd_number(int handle);
 
