@@ -7,6 +7,8 @@
  * F3  The table of inline instances is read without a lock and without a count of its readers (two contended
  *     cache lines a fault less).  So a callback may be called a moment after its instance was closed; backend.h tells it so.
  * F4  Some thread always reads a userfaultfd's events: munmap(2) by the application waits for it.
+ * F5  A userfaultfd that the program has closed or replaced is recovered, or the process ends: never do absent pages
+ *     read zeros, nor is a file of the program's read.
  */
 #include "lib/mem/local.h"
 
