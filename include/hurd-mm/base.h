@@ -47,6 +47,11 @@ HMM_API const char *hmm_version(void);
 /* The system's page size in bytes: the size of one frame. */
 HMM_API size_t hmm_page_size(void);
 
+/* For hmm_region_invalidate() and hmm_cache_invalidate(). */
+enum hmm_invalidate_flags {
+	HMM_INVALIDATE_DIRTY = 1 << 0 /* also pages that were changed here and not written yet: the changes are lost */
+};
+
 HMM_END_DECLS
 
 #endif

@@ -38,7 +38,9 @@ struct hmm_cache;
 
 enum hmm_cache_flags {
 	HMM_CACHE_VOLATILE = 1 << 0, /* no store: a page that is not pinned may be dropped, whatever was written to it */
-	HMM_CACHE_STABLE = 1 << 1    /* a page keeps its address, pinned or not, until it is evicted or dropped; see above */
+	HMM_CACHE_STABLE = 1 << 1,   /* a page keeps its address, pinned or not, until it is evicted or dropped; see above */
+	HMM_CACHE_INCOHERENT = 1 << 2 /* caches and shared regions that say so too may use the same bytes of the store, each
+	                                 with copies of its own; what is written last stays */
 };
 
 struct hmm_cache_options {
@@ -71,7 +73,8 @@ struct hmm_cache_options {
  * pages can't be dirty.  opts: borrowed, NULL for defaults.
  *
  * Returns 0; -EINVAL (page size, extra, unknown flags, misaligned offset, limits out of order; the store's unit of transfer
- * is larger than the page); -ENFILE (the space has 65535 caches); -ENOMEM; or what the backend says.
+ * is larger than the page); -EBUSY (another cache, a shared region or a space's swap of this process uses some of these bytes of
+ * the store, and one of the two writes); -ENFILE (the space has 65535 caches); -ENOMEM; or what the backend says.
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_create(struct hmm_space *space, struct hmm_store *store, size_t page_size,
                                             const struct hmm_cache_options *opts, struct hmm_cache **ret_cache);
@@ -155,6 +158,14 @@ HMM_API HMM_MUST_CHECK int64_t hmm_cache_prefetch(struct hmm_cache *cache, const
  * pages are dropped then.
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_discard(struct hmm_cache *cache, uint64_t page, uint64_t npages);
+
+/*
+ * Others have written to the store: drop pages of these numbers (npages 0: to the end), so that the next get reads them
+ * anew; what was written before this call is seen by every get that begins after it has returned 0.  flags: enum
+ * hmm_invalidate_flags.  -EBUSY: some are pinned, or dirty and HMM_INVALIDATE_DIRTY is not given, and nothing was dropped,
+ * unless they became so meanwhile; -ERANGE; -EINVAL (the cache has no store, unknown flags).  The store hears nothing of it.
+ */
+HMM_API HMM_MUST_CHECK int hmm_cache_invalidate(struct hmm_cache *cache, uint64_t page, uint64_t npages, unsigned flags);
 
 /*
  * A page gets another number, with its contents and dirty state; what was at that number is dropped.  The caller has the

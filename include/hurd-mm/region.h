@@ -11,13 +11,16 @@
 HMM_BEGIN_DECLS
 
 enum hmm_region_flags {
-	HMM_REGION_SHARED = 1 << 0,       /* writes go to the store (on sync, unmap, eviction); else they stay private */
+	HMM_REGION_SHARED = 1 << 0,       /* writes go to the store (on sync, unmap, eviction); else they stay private.  Pages
+	                                     are copies: others see them when they were written, see hmm_region_invalidate() */
 	HMM_REGION_READ_ONLY = 1 << 1,    /* writes get SIGSEGV, until hmm_region_protect() allows them */
 	HMM_REGION_FIXED = 1 << 2,        /* exactly at `address`, or -EEXIST */
 	HMM_REGION_COPY_ON_FORK = 1 << 3, /* a forked child gets its own copy; else the range is absent there.  Not with
 	                                     SHARED: the child would write the parent's pages over the store */
 	HMM_REGION_LOCKED = 1 << 4,       /* as hmm_region_lock() on all of it */
 	HMM_REGION_NO_READ_AHEAD = 1 << 5, /* never load more than was asked for */
+	HMM_REGION_INCOHERENT = 1 << 7,   /* with SHARED: regions and caches that say so too may use the same bytes of the
+	                                     store, each with copies of its own; what is written last stays */
 	HMM_REGION_NOTICE = 1 << 6        /* announce pages to the space's `notice` before they are evicted: costs a call a
 	                                     batch, and one to the kernel for each run of dirty pages */
 };
@@ -37,7 +40,8 @@ struct hmm_region_options {
  * opts: borrowed, NULL for defaults.  The region keeps its own reference to the store.
  *
  * Returns 0; -EINVAL (misaligned, length 0, unknown flags or flags that exclude each other, page size too large or more
- * than an eighth of the budget, HMM_REGION_NOTICE in a space without `notice`); -EEXIST (fixed address taken); -EBADF (shared, and the store can't be written); -ENOMEM; -EPERM or -ENOTSUP (the
+ * than an eighth of the budget, HMM_REGION_NOTICE in a space without `notice`); -EEXIST (fixed address taken); -EBUSY (shared, and another shared region, a cache or a
+ * space's swap of this process uses some of these bytes of the store, and one of the two writes); -EBADF (shared, and the store can't be written); -ENOMEM; -EPERM or -ENOTSUP (the
  * delivery can't be had: hmm_probe() names what is missing); -E2BIG.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t offset,
@@ -63,7 +67,10 @@ HMM_API size_t hmm_region_page_size(const struct hmm_region *region);
 HMM_API struct hmm_space *hmm_region_space(const struct hmm_region *region);
 HMM_API uint64_t hmm_region_resident(const struct hmm_region *region); /* frames mapped in it now; 0 for NULL */
 
-/* prot: PROT_READ or PROT_READ | PROT_WRITE; anything else is -EINVAL. */
+/*
+ * prot: PROT_READ or PROT_READ | PROT_WRITE; anything else is -EINVAL.  -EACCES, or -EBUSY as with hmm_region_map(): a shared
+ * region that was mapped HMM_REGION_READ_ONLY can't be written.
+ */
 HMM_API HMM_MUST_CHECK int hmm_region_protect(struct hmm_region *region, void *address, size_t length, int prot);
 
 enum hmm_advice {
@@ -102,6 +109,20 @@ enum hmm_sync_flags {
  * Private regions have nothing to sync: 0.  Returns the first store error; pages that failed stay dirty.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_sync(struct hmm_region *region, void *address, size_t length, unsigned flags);
+
+/*
+ * Others have written to the store (with write(2), another process, a region or cache with HMM_REGION_INCOHERENT): drop the
+ * range's copies of it.  What they wrote before this call is seen by every access that begins after it has returned 0, and
+ * also where the file ends now.  Pages that this region has changed and not written are in the way, -EBUSY, unless
+ * HMM_INVALIDATE_DIRTY says that their changes are to be lost.  Of a private region, pages that it has changed are its own:
+ * they stay, but with that flag they go too, as with HMM_ADVISE_DONTNEED.  flags: enum hmm_invalidate_flags.
+ *
+ * Returns 0; -EBUSY (pages are pinned, locked or changed, and nothing was dropped, unless they became so meanwhile or the
+ * kernel holds them: then the others were); -EINVAL (misaligned, unknown flags, anonymous memory); -ENOMEM (outside the
+ * region).
+ */
+HMM_API HMM_MUST_CHECK int hmm_region_invalidate(struct hmm_region *region, void *address, size_t length,
+                                                 unsigned flags);
 
 /*
  * Keep a range resident (mlock within the budget, no privilege needed): loads it, and no policy chooses it.  Does not nest.

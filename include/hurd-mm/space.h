@@ -74,7 +74,10 @@ struct hmm_space_options {
 	uint32_t pagers;           /* pager threads of thread delivery; 0: one */
 	const struct hmm_backend_ops *backend; /* NULL: hmm_backend_local() */
 	void *backend_arg;
-	/* For anonymous and private pages; NULL: a swap file, made when first needed.  If it has an end it is used up to there. */
+	/*
+	 * For anonymous and private pages of this space only; NULL: a swap file, made when first needed.  If it has an end it
+	 * is used up to there.
+	 */
 	struct hmm_store *swap;
 
 	/*
@@ -121,7 +124,7 @@ struct hmm_space_options {
  * together never hold more.
  *
  * Returns 0; -EINVAL (budget below HMM_FRAMES_MIN or above max_frames, water marks out of order, unknown flags,
- * policy or parameters); -E2BIG; -ENOMEM; or what the backend says (-EPERM, -ENOTSUP: see hmm_probe()).
+ * policy or parameters); -EBUSY (the swap store is another space's, or a region or cache uses it); -E2BIG; -ENOMEM; or what the backend says (-EPERM, -ENOTSUP: see hmm_probe()).
  * Threads and userfaultfd are made when the first region of a delivery is mapped.
  */
 #define HMM_FRAMES_MIN 32

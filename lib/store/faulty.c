@@ -179,6 +179,7 @@ int hmm_store_faulty(struct hmm_store *inner, struct hmm_store **ret_store)
 		return -ENOMEM;
 	faulty->inner = hmm_store_get(inner);
 	faulty->store.ops.granule = inner->ops.granule;
+	faulty->store.identity = inner->identity;
 	faulty->store.bytes_held = faulty_bytes_held;
 	faulty->store.capacity = inner->capacity;
 	hmm__lock_init(&faulty->lock, HMM__RANK_STORE);

@@ -176,8 +176,11 @@ int hmm_store_file(int fd, unsigned flags, struct hmm_store **ret_store)
 	}
 	/* O_DIRECT's needs vary; the page cache has none */
 	file->store.ops.granule = mode & O_DIRECT ? hmm_page_size() : HMM__STORE_SECTOR;
-	if (S_ISBLK(st.st_mode))
+	file->store.identity = (struct hmm__store_identity){ st.st_dev, st.st_ino };
+	if (S_ISBLK(st.st_mode)) {
+		file->store.identity = (struct hmm__store_identity){ HMM__STORE_BY_NUMBER, st.st_rdev };
 		file->store.ops.extend = NULL; /* its end stays where it is */
+	}
 	hmm__fd_keep((int[]){ file->fd, file->fd_plain }, 2);
 	*ret_store = &file->store;
 	return 0;

@@ -43,6 +43,7 @@ void *hmm__store_new(size_t object_size, enum hmm__store_kind kind, uint32_t fla
 	store->object_size = object_size;
 	store->kind = kind;
 	store->flags = flags;
+	store->identity = (struct hmm__store_identity){ HMM__STORE_BY_HANDLE, (uintptr_t)store };
 	atomic_init(&store->references, 1);
 	return store;
 }

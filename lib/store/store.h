@@ -44,6 +44,21 @@ struct hmm__store_line {
 	_Atomic uint64_t system_calls;
 };
 
+/*
+ * What two handles have in common if the same bytes are behind them: a file's device and inode, or a block device's number;
+ * of any other store nothing but the handle is known.
+ */
+struct hmm__store_identity {
+	uint64_t device, object;
+};
+#define HMM__STORE_BY_NUMBER UINT64_MAX       /* device: object is a block device's number */
+#define HMM__STORE_BY_HANDLE (UINT64_MAX - 1) /* device: object is the handle's address */
+
+static inline bool hmm__store_same(const struct hmm__store_identity *a, const struct hmm__store_identity *b)
+{
+	return a->device == b->device && a->object == b->object;
+}
+
 /* The unit of stores that have no needs of their own. */
 #define HMM__STORE_SECTOR 512u
 
@@ -54,6 +69,7 @@ struct hmm_store {
 	size_t object_size;                         /* (i) of the object that begins here */
 	enum hmm__store_kind kind;                  /* (i) */
 	uint32_t flags;                             /* (i) enum hmm__store_flags */
+	struct hmm__store_identity identity;        /* (i) */
 	uint64_t (*bytes_held)(void *ctx);          /* (i) or NULL */
 	uint64_t capacity;                          /* (i) bytes: nothing at or above it can be written; 0: not known */
 	char name[32];                              /* (i) */

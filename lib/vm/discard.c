@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * discard.c - drop pages unsaved: DONTNEED, unmapping, and what the application did behind our back
+ * discard.c - drop pages unsaved: DONTNEED, unmapping, copies of a store that has changed, and what the application did
+ * behind our back
  *
  * D1  A page is claimed (EVICTING) before anything is dropped; who is busy with it, or writes it, is waited for.
  * D2  Frames count as free only after the kernel has them back: where a whole range is unmapped, all its pages are
  *     claimed first, then the range is detached, then the books are settled.
+ * D3  A page that is dropped because its store has changed (HMM__DISCARD_CLEAN) was clean in the very word that was
+ *     claimed: it is write-protected, or in the window, so nobody can have changed it since.
  */
 #include <errno.h>
 #include <sched.h>
@@ -100,9 +103,17 @@ static bool drop_absent(struct hmm_region *region, uint64_t page, uint64_t w, bo
 
 enum claim { CLAIMED, SETTLED, HELD, WOULD_WAIT };
 
-/* Deal with a page that is not mapped, or claim it if it is.  unmap: pins and locks do not keep it. */
-static enum claim claim(struct hmm_region *region, uint64_t page, bool unmap, bool wait)
+/* Contents that the store at hand does not have: of a private region, in memory or in swap, they are no copies of it. */
+static bool own_contents(const struct hmm_region *region, uint64_t w)
 {
+	return hmm__word_state(w) == HMM__ABSENT ? region->slots && w & HMM__STORED
+	                                         : (w & (HMM__DIRTY | HMM__STORED | HMM__FREE)) != 0;
+}
+
+/* Deal with a page that is not mapped, or claim it if it is.  Where the range goes, pins and locks do not keep it. */
+static enum claim claim(struct hmm_region *region, uint64_t page, enum hmm__discard how, bool wait)
+{
+	bool unmap = how == HMM__DISCARD_UNMAP || how == HMM__DISCARD_GONE;
 	hmm__word *word = &region->words[page];
 
 	for (;;) {
@@ -114,6 +125,8 @@ static enum claim claim(struct hmm_region *region, uint64_t page, bool unmap, bo
 			hmm__page_wait(region, word, w);
 			continue;
 		}
+		if (how == HMM__DISCARD_CLEAN && own_contents(region, w))
+			return region->slots ? SETTLED : HELD;
 		switch (hmm__word_state(w)) {
 		case HMM__ABSENT:
 			if (drop_absent(region, page, w, unmap))
@@ -134,7 +147,7 @@ static enum claim claim(struct hmm_region *region, uint64_t page, bool unmap, bo
 }
 
 /* The range stays mapped: claim, drop and settle a batch at a time. */
-static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end)
+static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end, enum hmm__discard how)
 {
 	struct hmm_space *space = region->space;
 	struct hmm__engine *engine = region->engine;
@@ -154,7 +167,7 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end)
 
 		for (; n < HMM__BATCH_MAX && (page = hmm__page_next_touched(region, page)) < end; page++) {
 			/* not while holding claims: who is busy may be waiting for the frames in them */
-			enum claim c = claim(region, page, false, n == 0);
+			enum claim c = claim(region, page, how, n == 0);
 
 			if (c == WOULD_WAIT)
 				break;
@@ -192,10 +205,10 @@ int hmm__discard(struct hmm_region *region, uint64_t page, uint64_t npages, enum
 	uint64_t end = page + npages, first = page;
 	int r = 0;
 
-	if (how == HMM__DISCARD_RANGE)
-		return discard_range(region, page, end);
+	if (how == HMM__DISCARD_RANGE || how == HMM__DISCARD_CLEAN)
+		return discard_range(region, page, end, how);
 	for (; (page = hmm__page_next_touched(region, page)) < end; page++)
-		claim(region, page, true, true);
+		claim(region, page, how, true);
 	if (how == HMM__DISCARD_UNMAP)
 		r = region->engine->ops->detach(region->engine->backend, hmm__page_address(region, first),
 		                                (size_t)npages << region->shift);
@@ -205,7 +218,7 @@ int hmm__discard(struct hmm_region *region, uint64_t page, uint64_t npages, enum
 	}
 	/* what a read-ahead that was under way has put there since */
 	for (page = first; (page = hmm__page_next_touched(region, page)) < end; page++) {
-		if (claim(region, page, true, true) == CLAIMED)
+		if (claim(region, page, how, true) == CLAIMED)
 			settle_mapped(region, page, HMM_REMOVED_UNMAPPED);
 	}
 	hmm__frames_changed(region->space);

@@ -259,6 +259,7 @@ static void child(void)
 	sigset_t mask = fork_mask;
 
 	hmm__tasks_reset();
+	hmm__claims_forked();
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
 		fix_regions(s, 0);
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)

@@ -19,6 +19,7 @@ static void cut(struct hmm_region *region, uint8_t *from, uint8_t *to)
 	for (; hmm__regions_take(region, &from, to, &length); from += length) {
 		page = (uint64_t)(from - region->base) >> region->shift;
 		(void)!hmm__discard(region, page, length >> region->shift, HMM__DISCARD_GONE);
+		hmm__region_release(region, page, length >> region->shift);
 		hmm__event(region->space, HMM_EVENT_GONE, region, page, length >> region->shift, 0, NULL);
 	}
 }

@@ -17,7 +17,7 @@
 
 #define FLAGS_KNOWN                                                                                      \
 	(HMM_REGION_SHARED | HMM_REGION_READ_ONLY | HMM_REGION_FIXED | HMM_REGION_COPY_ON_FORK |         \
-	 HMM_REGION_LOCKED | HMM_REGION_NO_READ_AHEAD | HMM_REGION_NOTICE)
+	 HMM_REGION_LOCKED | HMM_REGION_NO_READ_AHEAD | HMM_REGION_NOTICE | HMM_REGION_INCOHERENT)
 #define READ_AHEAD_BYTES ((size_t)1 << 20)
 
 static int check_options(struct hmm_space *space, struct hmm_store *store, uint64_t offset, size_t length,
@@ -36,6 +36,8 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, uint6
 	    offset + length < offset)
 		return -EINVAL;
 	if (!store && o->flags & HMM_REGION_SHARED)
+		return -EINVAL;
+	if (o->flags & HMM_REGION_INCOHERENT && !(o->flags & HMM_REGION_SHARED))
 		return -EINVAL;
 	if (store && hmm__store_granule(store) > page)
 		return -EINVAL;
@@ -193,6 +195,19 @@ static void give_place(const struct hmm_region_options *o, size_t length)
 		hmm__sys_munmap(o->address, length);
 }
 
+/* A private region only reads, and nothing that it changes can be lost by others. */
+static int claim_bytes(struct hmm_region *region)
+{
+	if (!(region->flags & HMM_REGION_SHARED))
+		return 0;
+	region->claim = (struct hmm__claim){
+		.store = region->store->identity, .from = region->offset, .to = region->offset + region->length,
+		.writes = !(region->flags & HMM_REGION_READ_ONLY),
+		.incoherent = (region->flags & HMM_REGION_INCOHERENT) != 0,
+	};
+	return hmm__claim_make(&region->claim);
+}
+
 /* All that a region needs beside its addresses. */
 static int prepare_region(struct hmm_region *region, const struct hmm_region_options *o)
 {
@@ -233,8 +248,10 @@ static int attach_region(struct hmm_region *region, const struct hmm_region_opti
 
 static int map_region(struct hmm_region *region, const struct hmm_region_options *o)
 {
-	int r = hold_place(o, region->length);
+	int r = claim_bytes(region);
 
+	if (!r)
+		r = hold_place(o, region->length);
 	if (r)
 		return r;
 	r = prepare_region(region, o);
@@ -267,6 +284,7 @@ int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t of
 	fill_in(region, space, store, offset, length, &o);
 	r = map_region(region, &o);
 	if (r) {
+		hmm__claim_end(&region->claim);
 		hmm__region_free_tables(region);
 		hmm__region_free(region);
 	} else if (store) {
@@ -298,9 +316,18 @@ static void finish(struct hmm_region *region)
 
 	hmm__events_forget(space, region);
 	hmm__region_free_tables(region);
+	hmm__claim_end(&region->claim);
 	hmm_store_put(region->store);
 	hmm__region_free(region);
 	atomic_fetch_sub(&space->inside, 1);
+}
+
+/* These pages have gone: others may use their bytes of the store. */
+void hmm__region_release(struct hmm_region *region, uint64_t page, uint64_t npages)
+{
+	uint64_t from = region->offset + (page << region->shift);
+
+	hmm__claim_release(&region->claim, from, from + (npages << region->shift));
 }
 
 /* Unmap what is still the region's of a range. */
@@ -392,7 +419,10 @@ static int unmap_part(struct hmm_region *region, uint64_t page, uint64_t npages)
 	r = hmm__sync_pages(region, page, npages);
 	if (r)
 		return r;
-	return discard_pieces(region, page, npages);
+	r = discard_pieces(region, page, npages);
+	if (!r)
+		hmm__region_release(region, page, npages);
+	return r;
 }
 
 int hmm_region_unmap_range(struct hmm_region *region, void *address, size_t length)
@@ -425,6 +455,13 @@ int hmm_region_protect(struct hmm_region *region, void *address, size_t length, 
 	if (prot & PROT_WRITE && region->flags & HMM_REGION_SHARED && !hmm__store_writable(region->store)) {
 		hmm__call_end(&call);
 		return -EACCES;
+	}
+	if (prot & PROT_WRITE && region->flags & HMM_REGION_SHARED) {
+		r = hmm__claim_write(&region->claim);
+		if (r) {
+			hmm__call_end(&call);
+			return r;
+		}
 	}
 	hmm__lock(&region->lock);
 	r = prot & PROT_WRITE ? 0 : note_protection(region, page, npages, false);

@@ -152,6 +152,15 @@ static int start_threads(struct hmm_space *space)
 	return r;
 }
 
+/* A swap store that was given has slots of one space only. */
+static int claim_swap(struct hmm_space *space, struct hmm_store *swap)
+{
+	if (!swap)
+		return 0;
+	space->swap_claim = (struct hmm__claim){ .store = swap->identity, .to = UINT64_MAX, .writes = true, .swap = true };
+	return hmm__claim_make(&space->swap_claim);
+}
+
 static int start(struct hmm_space *space)
 {
 	int r = hmm__fork_init();
@@ -197,9 +206,13 @@ int hmm_space_create(uint64_t frames, const struct hmm_space_options *opts, stru
 		r = -ENOMEM;
 	} else {
 		fill_in(space, frames, &o);
-		r = start(space);
-		if (r)
+		r = claim_swap(space, o.swap);
+		if (!r)
+			r = start(space);
+		if (r) {
+			hmm__claim_end(&space->swap_claim);
 			hmm__sparse_free(space, sizeof(*space));
+		}
 	}
 	if (!r) {
 		space->swap = o.swap ? hmm_store_get(o.swap) : NULL;
@@ -232,6 +245,7 @@ void hmm_space_destroy(struct hmm_space *space)
 	hmm__events_deliver(space);
 	hmm__policy_destroy(space->policy);
 	hmm__slots_destroy(space->swap_slots);
+	hmm__claim_end(&space->swap_claim);
 	hmm_store_put(space->swap);
 	hmm__frames_fini(space);
 	hmm__sparse_free(space, sizeof(*space));

@@ -28,6 +28,7 @@
 #include "lib/store/slots.h"
 #include "lib/vm/intervals.h"
 #include "lib/vm/assist.h"
+#include "lib/vm/claims.h"
 #include "lib/vm/page.h"
 #include "lib/vm/slotmap.h"
 #include "lib/vm/trouble.h"
@@ -115,6 +116,7 @@ struct hmm_region {
 	size_t length;                 /* (i) bytes */
 	uint64_t npages;               /* (i) */
 	uint64_t offset;               /* (i) in the store */
+	struct hmm__claim claim;       /* spaces lock: shared regions and caches; on the store's bytes */
 	unsigned shift;                /* (i) */
 	uint32_t weight;               /* (i) frames a page */
 	uint32_t id;                   /* (i) */
@@ -225,6 +227,7 @@ struct hmm_space {
 
 	struct hmm__lock swap_lock;  /* (w) */
 	struct hmm_store *swap;      /* (w) made when first needed, then fixed */
+	struct hmm__claim swap_claim; /* spaces lock: on one that was given */
 	struct hmm__slots *swap_slots; /* (w) */
 	uint64_t swap_end;           /* (w) slots that the store can have, as far as is known beforehand */
 	uint64_t swap_written;       /* (w), read without it as a hint; one more than the highest slot that was ever accepted */
@@ -446,6 +449,7 @@ void hmm__reclaim_window(struct hmm_space *space, uint64_t n);
 /* discard.c: drop every page of a range unsaved, from any state.  Waits for who is busy with one. */
 enum hmm__discard {
 	HMM__DISCARD_RANGE, /* the range stays: the pages are unmapped */
+	HMM__DISCARD_CLEAN, /* the same, of copies of the store only: others stay, and of a shared region that is -EBUSY */
 	HMM__DISCARD_UNMAP, /* the range is about to be detached, by the caller, when all pages are claimed */
 	HMM__DISCARD_GONE,  /* the range is gone already */
 };
@@ -510,6 +514,7 @@ int hmm__region_make_tables(struct hmm_region *region); /* npages and flags are 
 void hmm__region_free_tables(struct hmm_region *region);
 void hmm__give_back_idle(struct hmm_space *space); /* if there is no region and no cache any more */
 void hmm__no_grant(struct hmm_region *region, uint32_t why);
+void hmm__region_release(struct hmm_region *region, uint64_t page, uint64_t npages); /* they are unmapped and settled */
 
 /* gone.c */
 void hmm__gone(void *arg, uintptr_t address, size_t length);

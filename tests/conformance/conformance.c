@@ -27,6 +27,7 @@ static void add_combination(Suite *s, int i)
 		add_store_tests(t, i);
 		add_hold_tests(t, i);
 		add_notice_tests(t, i);
+		add_invalidate_tests(t, i);
 		if (store_of(i) == WORLD_SWAP_MEMORY) {
 			add_space_tests(t, i);
 			add_error_tests(t, i);

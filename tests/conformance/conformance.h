@@ -45,6 +45,7 @@ void add_advice_tests(TCase *t, int i);
 void add_store_tests(TCase *t, int i);
 void add_hold_tests(TCase *t, int i);
 void add_notice_tests(TCase *t, int i);
+void add_invalidate_tests(TCase *t, int i);
 /* For every backend, with one store and policy. */
 void add_space_tests(TCase *t, int i);
 void add_error_tests(TCase *t, int i);

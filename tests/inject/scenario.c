@@ -172,6 +172,10 @@ static void use_calls(struct scenario *s)
 	TRY(s, hmm_space_resize(s->space, FRAMES, NULL));
 	check_all(s, 1000, "after shrinking");
 	TRY(s, hmm_region_sync(s->region, s->base, NPAGES * page, HMM_SYNC_DURABLE));
+	if (s->kind == WORLD_FILE_SHARED) {
+		TRY(s, hmm_region_invalidate(s->region, s->base, NPAGES * page, 0));
+		check_all(s, 1000, "read anew");
+	}
 }
 
 static void check_file(struct scenario *s)

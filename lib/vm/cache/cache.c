@@ -16,6 +16,7 @@
 #include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
 
+#define FLAGS_KNOWN (HMM_CACHE_VOLATILE | HMM_CACHE_STABLE | HMM_CACHE_INCOHERENT)
 #define PAGE_SIZE_MIN 512u
 #define PAGE_SIZE_MAX 65536u
 #define EXTRA_MAX 4096u
@@ -26,7 +27,7 @@
 
 static int check_store(struct hmm_store *store, size_t page_size, const struct hmm_cache_options *o)
 {
-	if (!store == !(o->flags & HMM_CACHE_VOLATILE))
+	if (!store == !(o->flags & HMM_CACHE_VOLATILE) || (!store && o->flags & HMM_CACHE_INCOHERENT))
 		return -EINVAL;
 	if (!store)
 		return o->offset ? -EINVAL : 0;
@@ -44,7 +45,7 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, size_
 		o->max_pages = PAGES_DEFAULT;
 	if (!o->wait_ms)
 		o->wait_ms = WAIT_MS;
-	if (o->extra > EXTRA_MAX || o->flags & ~(uint32_t)(HMM_CACHE_VOLATILE | HMM_CACHE_STABLE) || o->max_pages > PAGES_MOST ||
+	if (o->extra > EXTRA_MAX || o->flags & ~(uint32_t)FLAGS_KNOWN || o->max_pages > PAGES_MOST ||
 	    o->offset & (page_size - 1))
 		return -EINVAL;
 	if (o->dirty_target > 100 || o->dirty_limit > 100 || (o->dirty_limit && o->dirty_target > o->dirty_limit))
@@ -62,6 +63,7 @@ static uint32_t stride_of(const struct hmm_store *store, size_t page_size, uint3
 static void free_cache(struct hmm_cache *cache)
 {
 	if (cache->region) {
+		hmm__claim_end(&cache->region->claim);
 		hmm__region_free_tables(cache->region);
 		hmm__region_free(cache->region);
 	}
@@ -104,6 +106,20 @@ static int make_region(struct hmm_cache *cache, struct hmm_store *store, uint64_
 	region->flags = HMM_REGION_SHARED; /* no swap slots */
 	hmm__lock_init(&region->lock, HMM__RANK_REGION);
 	return hmm__region_make_tables(region);
+}
+
+static int claim_bytes(struct hmm_cache *cache)
+{
+	struct hmm_region *region = cache->region;
+
+	if (!region->store)
+		return 0;
+	region->claim = (struct hmm__claim){
+		.store = region->store->identity, .from = region->offset,
+		.to = region->offset + cache->npages * cache->page_size, .writes = cache->writable,
+		.incoherent = (cache->flags & HMM_CACHE_INCOHERENT) != 0,
+	};
+	return hmm__claim_make(&region->claim);
 }
 
 /* The arrays by frame number, with the space's first cache. */
@@ -177,6 +193,8 @@ static int make_cache(struct hmm_cache *cache, struct hmm_store *store, uint64_t
 	struct hmm_region *region;
 	int r = make_region(cache, store, offset);
 
+	if (!r)
+		r = claim_bytes(cache);
 	if (!r)
 		r = make_cached(space);
 	if (!r)

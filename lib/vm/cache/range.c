@@ -48,7 +48,8 @@ static enum hmm__close close_by_force(struct hmm_cache *cache, uint64_t page, ui
 	return HMM__CLOSED;
 }
 
-int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force)
+/* force: pins and all.  clean: -EBUSY if it is dirty. */
+static int drop(struct hmm_cache *cache, uint64_t page, bool force, bool clean)
 {
 	struct hmm_space *space = cache->space;
 	hmm__word *word = &cache->words[page];
@@ -66,6 +67,8 @@ int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force)
 			hmm__page_wait(cache->region, word, w);
 			continue;
 		}
+		if (clean && w & HMM__DIRTY)
+			return -EBUSY;
 		hmm__lock(&space->lock);
 		closed = force ? close_by_force(cache, page, &w, &pins) : hmm__cache_close(cache->region, page, &w);
 		if (closed == HMM__CLOSED)
@@ -79,7 +82,12 @@ int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force)
 	}
 }
 
-static int drop_all(struct hmm_cache *cache, uint64_t page, uint64_t end, bool force)
+int hmm__cache_drop(struct hmm_cache *cache, uint64_t page, bool force)
+{
+	return drop(cache, page, force, false);
+}
+
+static int drop_all(struct hmm_cache *cache, uint64_t page, uint64_t end, bool force, bool clean)
 {
 	int first = 0;
 
@@ -87,7 +95,7 @@ static int drop_all(struct hmm_cache *cache, uint64_t page, uint64_t end, bool f
 	hmm__cache_touch_flush(cache->space);
 	hmm__unlock(&cache->space->lock);
 	for (; (page = hmm__cache_next(cache, page)) < end; page++) {
-		int r = hmm__cache_drop(cache, page, force);
+		int r = drop(cache, page, force, clean);
 
 		first = first ? first : r;
 	}
@@ -108,7 +116,7 @@ int hmm_cache_discard(struct hmm_cache *cache, uint64_t page, uint64_t npages)
 	else if (any_pinned(cache, page, page + npages))
 		r = -EBUSY;
 	else
-		r = drop_all(cache, page, page + npages, false);
+		r = drop_all(cache, page, page + npages, false, false);
 	if (!r && npages && cache->region->store && cache->writable)
 		r = hmm__store_discard(cache->region->store, cache->region->offset + page * cache->page_size,
 		                       npages * cache->page_size);
@@ -130,7 +138,41 @@ int hmm_cache_truncate(struct hmm_cache *cache, uint64_t npages, unsigned flags)
 	if (!force && any_pinned(cache, npages, cache->npages))
 		r = -EBUSY;
 	else
-		r = drop_all(cache, npages, cache->npages, force);
+		r = drop_all(cache, npages, cache->npages, force, false);
+	hmm__call_end(&call);
+	return r;
+}
+
+static bool any_dirty(struct hmm_cache *cache, uint64_t page, uint64_t end)
+{
+	for (; (page = hmm__cache_next(cache, page)) < end; page++) {
+		if (atomic_load(&cache->words[page]) & HMM__DIRTY)
+			return true;
+	}
+	return false;
+}
+
+int hmm_cache_invalidate(struct hmm_cache *cache, uint64_t page, uint64_t npages, unsigned flags)
+{
+	bool clean = !(flags & HMM_INVALIDATE_DIRTY);
+	struct hmm__call call;
+	int r;
+
+	if (flags & ~(unsigned)HMM_INVALIDATE_DIRTY)
+		return -EINVAL;
+	r = begin(&call, cache);
+	if (r)
+		return r;
+	if (!npages && page < cache->npages)
+		npages = cache->npages - page;
+	if (!cache->region->store)
+		r = -EINVAL;
+	else if (!range_fits(cache, page, npages))
+		r = -ERANGE;
+	else if (any_pinned(cache, page, page + npages) || (clean && any_dirty(cache, page, page + npages)))
+		r = -EBUSY;
+	else
+		r = drop_all(cache, page, page + npages, false, clean);
 	hmm__call_end(&call);
 	return r;
 }
