@@ -62,20 +62,26 @@ static void tell_policy(struct hmm_region *region, uint64_t page, uint64_t w)
 	hmm__unlock(&space->lock);
 }
 
+#define GONE_MOST 1000u /* times that a page has left before it could be held */
+
 /* Make it resident and hold it.  Returns 0, or 1 if it was locked that was not before, or -errno. */
 static int hold_page(struct hmm_region *region, uint64_t page, bool write, bool lock)
 {
 	hmm__word *word = &region->words[page];
 
-	for (;;) {
+	for (unsigned gone = 0;;) {
 		int r = hmm__page_ensure(region, page, HMM_ACCESS_PIN, write);
 		uint64_t w = atomic_load(word), next;
 		bool first;
 
 		if (r)
 			return r;
-		if (hmm__word_state(w) != HMM__MAPPED || (write && !(w & HMM__DIRTY)))
+		if (hmm__word_state(w) != HMM__MAPPED || (write && !(w & HMM__DIRTY))) {
+			/* where all else is pinned, by caches say, it is the one page that can be evicted */
+			if (++gone == GONE_MOST)
+				return -EAGAIN;
 			continue;
+		}
 		if (lock && w & HMM__LOCKED)
 			return 0;
 		if (!lock && hmm__word_pins(w) >= HMM__PIN_MAX)
