@@ -294,8 +294,12 @@ static void wait_for_message(struct hmm__local *local)
 	};
 	int r = hmm__sys_poll(fds, 2, LOOK_MS);
 
-	if (!atomic_load(&local->stopping) && (r == 0 || (r > 0 && fds[0].revents != POLLIN)))
+	if (atomic_load(&local->stopping))
+		return;
+	if (r == 0 || (r > 0 && fds[0].revents != POLLIN))
 		look_after(local);
+	if (r > 0 && fds[1].revents) /* another file's: it would say so for ever */
+		(void)!hmm__fd_use_exact(local->stop);
 }
 
 static void *serve(void *arg)
