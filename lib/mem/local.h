@@ -58,9 +58,16 @@ enum hmm__direction { HMM__TO_WINDOW, HMM__FROM_WINDOW };
 int hmm__local_move(struct hmm__local *local, void *dst, void *src, size_t length, uint64_t mode,
                     enum hmm__direction direction, unsigned pin_patience, size_t *ret_done);
 
+/* has the machine swap, so that pages may be swapped out? */
+bool hmm__local_has_swap(void);
+/* after moves to the window: the kernel may have left some slots write-protected */
+void hmm__local_make_writable(struct hmm__local *local, const struct hmm_unmap *unmaps, unsigned n);
+
 /* local_pages.c: the operations on pages */
 /* how often to try again what an unread event stands in the way of */
 unsigned hmm__local_patience(const struct hmm__local *local);
+/* UFFDIO_WRITEPROTECT of one range, tried again while the address space is changing */
+int hmm__local_protect_span(struct hmm__local *local, void *address, size_t length, uint64_t mode);
 int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n);
 int hmm__local_unmap(void *backend, struct hmm_unmap *unmaps, unsigned n);
 int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsigned n, int on);

@@ -8,11 +8,16 @@
  *     done.  Whoever believed that had the pages at neither end.  So an error that says "something is there already" or
  *     "there is nothing" is looked into: a slot is touched by nobody but the thread that owns it, so a slot that gives and
  *     is empty has given, and one that takes and is populated has taken.
+ * M2  A slot that took a page can be written.  A page that is present loses its protection by a move; one that the kernel has
+ *     swapped out keeps it, as the same page will have it when it is swapped in, and then read(2) into the slot fails
+ *     with EFAULT, and a store that writes it by itself is killed.  So where the machine has swap, what came is looked at, and
+ *     protection lifted.
  */
 #include "lib/mem/local.h"
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/sysinfo.h>
 
 #include "lib/base/util.h"
 #include "lib/sys/sys.h"
@@ -90,4 +95,71 @@ int hmm__local_move(struct hmm__local *local, void *dst, void *src, size_t lengt
 	}
 	*ret_done = total;
 	return total == length ? 0 : r;
+}
+
+bool hmm__local_has_swap(void)
+{
+	struct sysinfo info;
+
+	return hmm__sys_sysinfo(&info) || info.totalswap;
+}
+
+/* Lift the protection of those of n slots that have one. */
+static int lift(struct hmm__local *local, char *slot, size_t n)
+{
+	size_t page = hmm_page_size();
+	uint8_t bits[LOOK];
+	int first = 0;
+
+	if (!look(local, slot, n, bits))
+		return hmm__local_protect_span(local, slot, n * page, 0);
+	for (size_t i = 0, k; i < n; i = k) {
+		int r = 0;
+
+		for (k = i; k < n && bits[k] == HMM_HARVEST_PRESENT; k++)
+			;
+		if (k > i)
+			r = hmm__local_protect_span(local, slot + i * page, (k - i) * page, 0);
+		else
+			k++;
+		first = first ? first : r;
+	}
+	return first;
+}
+
+static int make_writable(struct hmm__local *local, char *slot, size_t length)
+{
+	size_t page = hmm_page_size(), left = length / page, n;
+	int first = 0;
+
+	for (; left; left -= n, slot += n * page) {
+		int r;
+
+		n = HMM__MIN(left, (size_t)LOOK);
+		r = lift(local, slot, n);
+		first = first ? first : r;
+	}
+	return first;
+}
+
+static bool took(const struct hmm_unmap *u)
+{
+	return u->flags & HMM_UNMAP_GRANT && u->done;
+}
+
+/*
+ * M2, for all that a call has moved; slots side by side are looked at together.  What can't be made writable is a slot whose
+ * next transfer fails, which is the caller's to try again; contents are safe in it.
+ */
+void hmm__local_make_writable(struct hmm__local *local, const struct hmm_unmap *u, unsigned n)
+{
+	for (unsigned i = 0, k; i < n; i = k) {
+		char *slot = u[i].slot;
+		size_t length = u[i].done;
+
+		for (k = i + 1; took(&u[i]) && k < n && took(&u[k]) && (char *)u[k].slot == slot + length; k++)
+			length += u[k].done;
+		for (unsigned tries = 0; took(&u[i]) && make_writable(local, slot, length) && tries < LOOK_PATIENCE; tries++)
+			sched_yield();
+	}
 }

@@ -78,7 +78,7 @@ static int copy_zeros(struct hmm__local *local, char *dst, size_t length, uint64
 	return r;
 }
 
-static int protect_span(struct hmm__local *local, void *address, size_t length, uint64_t mode)
+int hmm__local_protect_span(struct hmm__local *local, void *address, size_t length, uint64_t mode)
 {
 	unsigned patience = hmm__local_patience(local);
 	int r;
@@ -100,7 +100,7 @@ static int grant_protected(struct hmm__local *local, struct hmm_map *m)
 	                    &m->done);
 	if (!m->done)
 		return r;
-	rp = protect_span(local, m->address, m->done, UFFDIO_WRITEPROTECT_MODE_WP);
+	rp = hmm__local_protect_span(local, m->address, m->done, UFFDIO_WRITEPROTECT_MODE_WP);
 	if (rp || (!single && m->done < m->length))
 		m->dirtied = 1; /* unprotected, or a part, which is not worth telling apart */
 	else if (!single)
@@ -176,6 +176,20 @@ static bool absent(struct hmm__local *local, const struct hmm_unmap *u)
 }
 
 /*
+ * A copy stopped `at` bytes into a page.  If that is not there the application dropped it.  If it is, contents are too: the
+ * kernel had swapped it out and has no memory to bring it back, or none for the slot.
+ */
+static int why_stopped(struct hmm__local *local, const struct hmm_unmap *u, size_t at)
+{
+	uint8_t bits = HMM_HARVEST_PRESENT;
+
+	at -= at % hmm_page_size();
+	if (hmm__local_harvest(local, (char *)u->address + at, 1, &bits) || bits & HMM_HARVEST_PRESENT)
+		return -ENOMEM;
+	return -ENOENT;
+}
+
+/*
  * Copy to the slots.  process_vm_readv() and not memcpy(): it costs 0.7 us a page more, and where the application
  * unmapped the page meanwhile it stops short instead of raising a signal that is blocked here.
  */
@@ -201,7 +215,8 @@ static void copy_out(struct hmm__local *local, struct hmm_unmap *u, unsigned n)
 				got -= (ssize_t)u[done + i].length;
 				continue;
 			}
-			u[done + i].error = got < 0 && got != -EFAULT ? (int)got : -ENOENT;
+			u[done + i].error = got < 0 && got != -EFAULT ? (int)got
+			                                              : why_stopped(local, &u[done + i], got < 0 ? 0 : (size_t)got);
 			k = i + 1; /* go on behind the one that failed */
 			break;
 		}
@@ -299,15 +314,22 @@ static void find_undropped(struct hmm__local *local, struct hmm_unmap *u, unsign
 int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
 {
 	struct hmm__local *local = backend;
+	bool grants = false, swaps = false;
 	struct drop drop = { .n = 0 };
 	int first = 0;
 
+	for (unsigned i = 0; i < n; i++)
+		grants = grants || u[i].flags & HMM_UNMAP_GRANT;
+	if (grants)
+		swaps = hmm__local_has_swap();
 	for (unsigned i = 0; i < n; i++) {
 		u[i].error = 0;
 		u[i].done = u[i].length;
 		if (u[i].flags & HMM_UNMAP_GRANT)
 			unmap_grant(local, &u[i]);
 	}
+	if (grants && (swaps || hmm__local_has_swap())) /* before or after: it may come and go */
+		hmm__local_make_writable(local, u, n);
 	for (unsigned i = 0, k; i < n; i = k) {
 		for (k = i; k < n && (u[k].flags & HMM_UNMAP_COPY); k++)
 			;
@@ -335,7 +357,7 @@ int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsign
 	int first = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		int r = protect_span(backend, spans[i].address, spans[i].length, on ? UFFDIO_WRITEPROTECT_MODE_WP : 0);
+		int r = hmm__local_protect_span(backend, spans[i].address, spans[i].length, on ? UFFDIO_WRITEPROTECT_MODE_WP : 0);
 
 		first = first ? first : r;
 	}

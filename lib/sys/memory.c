@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -60,6 +61,11 @@ ssize_t hmm__sys_process_vm_readv(const struct iovec *local, size_t nlocal, cons
 {
 	return HMM__SYS_CALL(HMM__SYS_PROCESS_VM_READV,
 	                     syscall(SYS_process_vm_readv, getpid(), local, nlocal, remote, nremote, 0ul));
+}
+
+int hmm__sys_sysinfo(struct sysinfo *ret_info)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_SYSINFO, sysinfo(ret_info));
 }
 
 int hmm__sys_mincore(void *address, size_t length, unsigned char *vec)

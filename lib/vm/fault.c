@@ -15,6 +15,11 @@
 
 #define SAMPLE_MASK 15
 
+/* The kernel has no memory: how often to try again, and frames to give up before each time. */
+#define SHORT_TRIES 200u
+#define SHORT_FRAMES 32u
+#define SHORT_NS UINT64_C(2000000)
+
 /* A pager left the page to the thread that is busy with it, which will wake the accessor. */
 #define DEFERRED 2
 
@@ -25,6 +30,7 @@ struct want {
 	bool write;
 	bool trap;  /* an access trapped; else a call asks */
 	bool defer; /* don't wait for others */
+	unsigned tries; /* left, while the kernel has no memory; see short_of_memory() */
 	bool protect; /* out: it was the first write to a clean page */
 };
 
@@ -68,6 +74,8 @@ static int first_write(struct want *k, uint64_t w)
 	r = region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
 	hmm__page_leave(region, k->page, HMM__MAPPED, r ? 0 : HMM__FREE | HMM__AHEAD, r ? 0 : HMM__DIRTY);
 	k->protect = true;
+	if (r == -ENOMEM)
+		return HMM__SHORT;
 	return r; /* -EAGAIN, -ENOENT: the address space is changing; see resolve() */
 }
 
@@ -126,6 +134,32 @@ static int present(struct want *k, uint64_t w)
 	return k->trap ? stale(k, w) : 0;
 }
 
+/*
+ * The kernel had no memory for it (a memory cgroup that is full, or a machine), or could not bring in what it had swapped
+ * out itself (EFAULT).  Frames that we give up are memory it can have: pages are evicted, and free frames go back.  Others may
+ * do the same, or take what we gave, so it is tried again for a while.  True: worth another try.
+ */
+static bool make_room(struct want *k)
+{
+	struct hmm_space *space = k->region->space;
+	uint32_t seq = atomic_load(&space->frame_seq);
+
+	if (!k->tries)
+		return false;
+	k->tries--;
+	hmm__reclaim(space, SHORT_FRAMES);
+	hmm__bounce_flush(space);
+	if (!hmm__slots_release(space, SHORT_FRAMES))
+		hmm__futex_wait(&space->frame_seq, seq, SHORT_NS);
+	return true;
+}
+
+static int no_memory(struct want *k)
+{
+	hmm__event(k->region->space, HMM_EVENT_NO_FRAME, k->region, k->page, 1, -ENOMEM, NULL);
+	return -ENOMEM;
+}
+
 static int resolve(struct want *k)
 {
 	int r = HMM__AGAIN;
@@ -154,6 +188,8 @@ static int resolve(struct want *k)
 			r = HMM__AGAIN;
 			sched_yield();
 		}
+		if (r == HMM__SHORT)
+			r = make_room(k) ? HMM__AGAIN : no_memory(k);
 	}
 	return r;
 }
@@ -183,7 +219,7 @@ static int failed(struct hmm_region *region, uint64_t page, int error)
 static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault_access access)
 {
 	struct hmm_space *space = region->space;
-	struct want k = { .region = region, .page = (address - (uintptr_t)region->base) >> region->shift, .trap = true };
+	struct want k = { .region = region, .page = (address - (uintptr_t)region->base) >> region->shift, .trap = true, .tries = SHORT_TRIES };
 	uint64_t w = atomic_load_explicit(&region->words[k.page], memory_order_relaxed);
 	bool inline_ = region->engine->delivery == HMM_DELIVERY_INLINE;
 	uint64_t n = inline_ ? HMM__COUNT(space, faults_inline, 1) : HMM__COUNT(space, faults_thread, 1);
@@ -226,7 +262,7 @@ int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access)
 
 int hmm__page_ensure(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write)
 {
-	struct want k = { .region = region, .page = page, .access = access, .write = write };
+	struct want k = { .region = region, .page = page, .access = access, .write = write, .tries = SHORT_TRIES };
 
 	return resolve(&k);
 }

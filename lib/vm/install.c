@@ -5,6 +5,8 @@
  * Clean contents arrive write-protected, by copy or by grant; the backend says if they may have been written before
  * the protection held, and then they are not clean.
  */
+#include <errno.h>
+
 #include "lib/vm/load.h"
 
 /* A large page of which only the head could be mapped: take the head away again, to the slot if it was granted. */
@@ -41,7 +43,8 @@ static int map(struct hmm__install *in, uint32_t flags)
 		HMM__COUNT(region->space, grants, in->done);
 	else
 		HMM__COUNT(region->space, copies, in->done);
-	return r;
+	/* EFAULT: the slot's contents were swapped out by the kernel, which has no memory to bring them back */
+	return r == -ENOMEM || r == -EFAULT ? HMM__SHORT : r;
 }
 
 int hmm__install(struct hmm__install *in)

@@ -15,7 +15,7 @@
 #include "lib/vm/record.h"
 
 #define RELEASE 32u    /* slots turned into credits at once: one interrupt to the other CPUs */
-#define BOUNCE_TRIES 1000u
+#define BOUNCE_TRIES 20u
 #define SAMPLE_MASK 15 /* time one load in 16 */
 
 struct hmm_store_vec hmm__source_vec(const struct hmm_region *region, uint64_t page, enum hmm__source source, void *data)
@@ -123,6 +123,8 @@ static int read_contents(struct hmm_region *region, uint64_t page, enum hmm__sou
 		HMM__COUNT(space, load_ns, ns * (SAMPLE_MASK + 1));
 		hmm__keep_loaded(space, ns, 1);
 	}
+	if (r == -EFAULT) /* the slot was swapped out by the kernel, which has no memory to bring it back */
+		return HMM__SHORT;
 	if (r) {
 		HMM__COUNT(space, load_errors, 1);
 		hmm__event(space, HMM_EVENT_READ_ERROR, region, page, 1, r, NULL);
@@ -147,7 +149,7 @@ static int fill_and_map(struct hmm_region *region, uint64_t page, enum hmm__sour
 		if (!f->grant) {
 			while ((bounce = hmm__bounce_get(region->pool)) == HMM__NO_SLOT) {
 				/* tries: frames may be free, and the kernel have none to put behind a slot */
-				r = tries-- ? hmm__frames_wait(region->space, region->weight) : -ENOMEM;
+				r = tries-- ? hmm__frames_wait(region->space, region->weight) : HMM__SHORT;
 				if (r)
 					return r;
 			}

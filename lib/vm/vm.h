@@ -369,6 +369,7 @@ uint64_t hmm__page_next_touched(struct hmm_region *region, uint64_t page);
 
 /* fault.c */
 #define HMM__AGAIN 1 /* nothing done: another thread was first */
+#define HMM__SHORT 3 /* the kernel has no memory for it now: nothing done, try again when some was given back */
 int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access); /* the backend's callback */
 int hmm__page_ensure(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write);
 

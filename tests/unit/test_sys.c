@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -109,6 +110,7 @@ static long call_site(enum hmm__sys_site site)
 	siginfo_t info = { .si_code = SI_QUEUE };
 	struct hmm__file_id id;
 	struct pollfd none = { .fd = -1 };
+	struct sysinfo *nowhere = NULL;
 	uint64_t features, ioctls;
 	pthread_t thread;
 	size_t done = 99;
@@ -162,6 +164,10 @@ static long call_site(enum hmm__sys_site site)
 		break;
 	case HMM__SYS_SIGACTION: return hmm__sys_sigaction(-1, NULL, NULL);
 	case HMM__SYS_TGSIGQUEUE: return hmm__sys_tgsigqueue(-1, 0, &info);
+	case HMM__SYS_SYSINFO:
+		r = hmm__sys_sysinfo(nowhere);
+		done = 0;
+		break;
 	case HMM__SYS_THREAD_CREATE:
 		r = hmm__sys_thread_create(&thread, "x", NULL, NULL);
 		done = 0;

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * squeeze.c - run a program where the kernel swaps it: a memory cgroup of its own, smaller than it needs, and zram
+ *
+ *	squeeze --limit MIB [--high MIB] [--whole NAME] PROGRAM ARGUMENT...
+ *
+ * The program's own TAP is passed on; with --whole its end is the test.  In the end the kernel must have swapped something,
+ * or nothing was tested, and that is a failure.  What the machine lacks is the reason of a skip.  --high: throttled from there
+ * on, as memory.high does.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/kernel/swap.h"
+
+#define SWAP_BYTES ((uint64_t)1 << 30)
+
+static int skip(const char *why)
+{
+	printf("1..0 # SKIP %s\n", why);
+	return 0;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: squeeze --limit MIB [--high MIB] [--whole NAME] PROGRAM ARGUMENT...\n");
+	return 2;
+}
+
+static int set(const struct kernel_swap *swap, const char *file, const char *older, uint64_t bytes)
+{
+	char path[PATH_MAX + 64], text[32];
+	int r;
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	snprintf(path, sizeof(path), "%s/%s", swap->cgroup, file);
+	r = write_text(path, text);
+	if (r == -ENOENT && older) {
+		snprintf(path, sizeof(path), "%s/%s", swap->cgroup, older);
+		r = write_text(path, text);
+	}
+	return r;
+}
+
+static unsigned long long figure(const struct kernel_swap *swap, const char *file)
+{
+	char path[PATH_MAX + 64], text[64];
+
+	snprintf(path, sizeof(path), "%s/%s", swap->cgroup, file);
+	return read_text(path, text, sizeof(text)) < 0 ? 0 : strtoull(text, NULL, 10);
+}
+
+/* Bytes that were in swap at the same time, or a lower bound of it. */
+static unsigned long long swapped(const struct kernel_swap *swap, uint64_t limit)
+{
+	unsigned long long peak = figure(swap, "memory.swap.peak"), both = figure(swap, "memory.memsw.max_usage_in_bytes");
+
+	return peak ? peak : both > limit ? both - limit : 0;
+}
+
+/* Pages that the whole machine swapped out since it was started: for kernels that don't count it for a cgroup. */
+static unsigned long long swapped_out(void)
+{
+	unsigned long long n = 0;
+	char line[128];
+	FILE *f = fopen("/proc/vmstat", "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "pswpout %llu", &n) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static int run(const struct kernel_swap *swap, char **argv)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		if (cgroup_enter(swap->cgroup) == 0)
+			execv(argv[0], argv);
+		fprintf(stderr, "squeeze: %s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return -errno;
+	if (WIFSIGNALED(status))
+		printf("# killed by signal %d\n", WTERMSIG(status));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t limit = 0, high = 0;
+	const char *whole = NULL;
+	char why[TEXT_BYTES];
+	struct kernel_swap swap;
+	unsigned long long before, peak;
+	int i, r;
+
+	for (i = 1; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
+		if (strcmp(argv[i], "--limit") == 0)
+			limit = strtoull(argv[i + 1], NULL, 10) << 20;
+		else if (strcmp(argv[i], "--high") == 0)
+			high = strtoull(argv[i + 1], NULL, 10) << 20;
+		else if (strcmp(argv[i], "--whole") == 0)
+			whole = argv[i + 1];
+		else
+			return usage();
+	}
+	if (i >= argc || !limit)
+		return usage();
+	if (kernel_swap_start(&swap, SWAP_ZRAM, SWAP_BYTES, "/var/tmp", why) < 0)
+		return skip(why);
+	r = set(&swap, "memory.max", "memory.limit_in_bytes", limit);
+	if (!r && high && set(&swap, "memory.high", NULL, high) < 0) {
+		kernel_swap_stop(&swap);
+		return skip("memory.high, of a cgroup of version 2 with the memory controller");
+	}
+	if (r < 0) {
+		kernel_swap_stop(&swap);
+		return skip("a limit of a memory cgroup");
+	}
+	before = swapped_out();
+	r = run(&swap, argv + i);
+	peak = swapped(&swap, limit);
+	printf("# %llu KiB and more were in swap; the machine swapped out %llu pages meanwhile\n", peak >> 10,
+	       swapped_out() - before);
+	kernel_swap_stop(&swap);
+	if (!peak && swapped_out() == before) {
+		printf("# nothing was swapped: the limit is too wide to test anything\n");
+		r = r ? r : 1;
+	}
+	if (whole)
+		printf("%sok 1 - %s\n1..1\n", r ? "not " : "", whole);
+	return r;
+}
