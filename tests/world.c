@@ -211,7 +211,7 @@ static void count_event(void *arg, const struct hmm_event *event)
 {
 	struct world *w = arg;
 
-	if (event->kind < 8)
+	if (event->kind < sizeof(w->events) / sizeof(w->events[0]))
 		atomic_fetch_add(&w->events[event->kind], 1);
 	if (event->kind == HMM_EVENT_POLICY && !w->policy_errors_expected)
 		fprintf(stderr, "policy: %s\n", event->text ? event->text : "");

@@ -65,7 +65,7 @@ struct world {
 	struct hmm_store *swap;   /* of the space: behind a filter that can be made to fail */
 	uint64_t most_frames;     /* largest budget it ever had */
 	bool held_may_exceed;     /* a test that lowers the budget */
-	_Atomic uint64_t events[8]; /* by enum hmm_event_kind */
+	_Atomic uint64_t events[10]; /* by enum hmm_event_kind */
 	bool policy_errors_expected;
 };
 

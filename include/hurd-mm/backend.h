@@ -117,7 +117,8 @@ struct hmm_span {
 enum hmm_harvest_bits {
 	HMM_HARVEST_PRESENT = 1 << 0,
 	HMM_HARVEST_WRITABLE = 1 << 1, /* present and not write-protected */
-	HMM_HARVEST_REFERENCED = 1 << 2
+	HMM_HARVEST_REFERENCED = 1 << 2,
+	HMM_HARVEST_SWAPPED = 1 << 3   /* with PRESENT: the kernel has swapped it out itself */
 };
 
 enum hmm_attach_flags {

@@ -24,7 +24,8 @@ enum hmm_event_kind {
 	HMM_EVENT_PRESSURE = 5,    /* the supplier of frames asked for frames back; pages: how many */
 	HMM_EVENT_POLICY = 6,      /* the policy broke its contract; text names the rule and the frame */
 	HMM_EVENT_RECORD_ERROR = 7, /* the trace could not be made or written: nothing is recorded any more */
-	HMM_EVENT_PIN_LEAK = 8     /* debug builds: a cache goes while a page of it is pinned; text says where it was */
+	HMM_EVENT_PIN_LEAK = 8,    /* debug builds: a cache goes while a page of it is pinned; text says where it was */
+	HMM_EVENT_SWAPPED = 9      /* the kernel swaps out pages of the space: the budget is too large.  Once, until it has ceased */
 };
 
 struct hmm_event {
@@ -213,6 +214,9 @@ struct hmm_stats {
 
 	uint64_t notices;         /* pages announced before they were evicted ... */
 	uint64_t vetoes;          /* ... of those: kept, because the callback asked for it */
+
+	uint64_t swapped_looks;   /* mapped pages that were looked at, some at each tick of the background thread ... */
+	uint64_t swapped;         /* ... of those: swapped out by the kernel.  More than a few: the budget is too large */
 };
 /* stats->size must be set.  Counters are read without stopping anybody: each is right, their sum may be on the move. */
 HMM_API HMM_MUST_CHECK int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats);

@@ -116,7 +116,7 @@ static int lift(struct hmm__local *local, char *slot, size_t n)
 	for (size_t i = 0, k; i < n; i = k) {
 		int r = 0;
 
-		for (k = i; k < n && bits[k] == HMM_HARVEST_PRESENT; k++)
+		for (k = i; k < n && (bits[k] & (HMM_HARVEST_PRESENT | HMM_HARVEST_WRITABLE)) == HMM_HARVEST_PRESENT; k++)
 			;
 		if (k > i)
 			r = hmm__local_protect_span(local, slot + i * page, (k - i) * page, 0);

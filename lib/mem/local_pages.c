@@ -429,6 +429,8 @@ int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits)
 			bool present = entries[i] >> 62 & 3, protected = entries[i] >> 57 & 1;
 
 			bits[done + i] = present ? HMM_HARVEST_PRESENT | (protected ? 0 : HMM_HARVEST_WRITABLE) : 0;
+			if (present && !(entries[i] >> 63))
+				bits[done + i] |= HMM_HARVEST_SWAPPED;
 		}
 		done += n;
 	}

@@ -39,6 +39,7 @@ void hmm__work(struct hmm_space *space)
 	give_back(space);
 	hmm__reclaim_poke(space);
 	hmm__cache_work(space);
+	hmm__swapped_look(space);
 	if (atomic_load(&space->npoisoned))
 		hmm__poison_expire(space, POISON_NS);
 	hmm__lock(&space->lock);

@@ -147,6 +147,8 @@ static void read_counters(struct hmm_space *space, struct hmm_stats *s)
 	s->events_dropped = c->events_dropped;
 	s->notices = c->notices;
 	s->vetoes = c->vetoes;
+	s->swapped_looks = c->swapped_looks;
+	s->swapped = c->swapped;
 }
 
 int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats)

@@ -145,7 +145,8 @@ struct hmm_region {
 	X(faults_thread) X(zero_fills) X(loads) X(prefetches) X(prefetch_hits) X(load_errors) X(rescues) \
 	X(evictions) X(write_outs) X(write_outs_wasted) X(write_errors) X(zero_drops) X(discards) X(grants) \
 	X(copies) X(busy) X(passes) X(waits) X(frame_waits) X(bytes_read) X(bytes_written) X(fault_ns) \
-	X(load_ns) X(write_ns) X(reclaim_ns) X(events_dropped) X(notices) X(vetoes)
+	X(load_ns) X(write_ns) X(reclaim_ns) X(events_dropped) X(notices) X(vetoes) \
+	X(swapped_looks) X(swapped)
 
 struct hmm__counters {
 #define HMM__COUNTER(name) _Atomic uint64_t name;
@@ -255,6 +256,8 @@ struct hmm_space {
 	_Atomic uint32_t reclaimer_idle;
 	_Atomic uint32_t stop;
 	_Atomic int64_t pressure;    /* frames the supplier wants back */
+	uint32_t swapped_hand;       /* (s) frame number where the look goes on */
+	_Atomic uint32_t swapped_quiet; /* (a) looks until the kernel's swapping is news again */
 
 	struct hmm__assist assist;
 
@@ -421,6 +424,9 @@ void hmm__supply_end(struct hmm__engine *engine);
 uint64_t hmm__supply_take(struct hmm_space *space, uint64_t n);
 /* Give back what is beyond the budget. */
 void hmm__supply_return(struct hmm_space *space);
+
+/* swapped.c: no lock held */
+void hmm__swapped_look(struct hmm_space *space);
 
 /* sample.c: under the space's lock unless noted */
 void hmm__mapped_add(struct hmm_space *space, uint32_t frame, bool loaded); /* as the newest; else rescued */

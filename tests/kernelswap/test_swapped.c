@@ -108,6 +108,38 @@ START_TEST(contents_survive_a_kernel_that_swaps)
 }
 END_TEST
 
+START_TEST(a_space_that_is_swapped_says_so_once)
+{
+	struct hmm_space_options polled = { .size = sizeof(polled), .flags = HMM_SPACE_NO_RECLAIMER };
+	enum world_backend backend = backends[_i];
+	const char *missing = world_missing(backend);
+	struct sysinfo info;
+	struct world w;
+	struct world_map m;
+
+	if (missing)
+		world_skip(missing);
+	if (sysinfo(&info) || !info.totalswap)
+		world_skip("swap space");
+	world_open(&w, backend, WORLD_SWAP_MEMORY, 1, FRAMES, &polled);
+	world_map(&w, &m, (size_t)FRAMES / 2 * w.page, NULL);
+	for (size_t i = 0; i < m.npages; i++)
+		world_put(&w, &m, i, i + 1);
+	ck_assert_int_eq(hmm_space_poll(w.space), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		page_out_all();
+		ck_assert_int_eq(hmm_space_poll(w.space), 0);
+	}
+	ck_assert_uint_gt(world_stats(&w).swapped_looks, 0);
+	ck_assert_uint_gt(world_stats(&w).swapped, 0);
+	ck_assert_uint_eq(w.events[HMM_EVENT_SWAPPED], 1);
+	for (size_t i = 0; i < m.npages; i++)
+		world_check(&w, &m, i, i + 1);
+	world_unmap(&w, &m);
+	world_close(&w);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("swapped");
@@ -115,6 +147,7 @@ static Suite *suite(void)
 	for (int i = 0; i < BACKENDS; i++) {
 		TCase *t = tcase_create(world_backend_names[backends[i]]);
 
+		tcase_add_loop_test(t, a_space_that_is_swapped_says_so_once, i, i + 1);
 		tcase_add_loop_test(t, contents_survive_a_kernel_that_swaps, i * 2 * STORES, (i + 1) * 2 * STORES);
 		suite_add_tcase(s, t);
 	}
