@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define SKIP_MARK "[skip] "
+#define CASE_SECONDS 60 /* on the reference machine, where most take less than one */
 
 /* The result before this one, and the number of its run where a loop test runs several times. */
 struct last {
@@ -115,7 +116,7 @@ static void die_with_parent(void)
 
 int test_main(Suite *(*make)(void))
 {
-	char path[] = "/tmp/hurd-mm-test-XXXXXX";
+	char path[] = "/tmp/hurd-mm-test-XXXXXX", limit[16];
 	int fd = mkstemp(path), failed;
 	FILE *tap = fd < 0 ? NULL : fdopen(fd, "r");
 	SRunner *runner;
@@ -127,7 +128,8 @@ int test_main(Suite *(*make)(void))
 	no_core_dumps();
 	runner_pid = getpid();
 	pthread_atfork(NULL, NULL, die_with_parent);
-	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
+	snprintf(limit, sizeof(limit), "%u", test_patience(CASE_SECONDS));
+	setenv("CK_DEFAULT_TIMEOUT", limit, 0);
 	unsetenv("CK_TAP_LOG_FILE_NAME");
 	runner = srunner_create(make());
 	srunner_set_tap(runner, path);

@@ -9,13 +9,18 @@
  * Each test of the suite is one line of TAP.  A test whose kernel lacks something calls
  * test_skip("UFFDIO_MOVE, Linux 6.8"): it ends there and is reported as skipped, with this text.
  *
- * Environment: CK_RUN_CASE, CK_RUN_SUITE, CK_FORK=no (for debuggers), CK_DEFAULT_TIMEOUT (default 60 seconds).
+ * A case has 60 seconds times the scale of tests/scale.h; for more: tcase_set_timeout(t, test_patience(SECONDS)).
+ *
+ * Environment: CK_RUN_CASE, CK_RUN_SUITE, CK_FORK=no (for debuggers), CK_DEFAULT_TIMEOUT (seconds, as they are); those of
+ * tests/scale.h.
  */
 #ifndef HMM_TESTS_HARNESS_H
 #define HMM_TESTS_HARNESS_H
 
 #include <check.h>
 #include <stdint.h>
+
+#include "tests/scale.h"
 
 #define HMM_TEST_MAIN(make) \
 	int main(void) \

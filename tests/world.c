@@ -186,13 +186,27 @@ int world_read(struct world *w, struct hmm_region *region, const void *address, 
 	return world_guarded_read(address, buffer, length);
 }
 
+#define WAIT_SECONDS 10
+
+bool world_wait(struct world_wait *wait)
+{
+	struct timespec pause = { .tv_nsec = 1000000 }, now;
+	uint64_t ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	if (!wait->until)
+		wait->until = ns + (uint64_t)test_patience(wait->seconds ? wait->seconds : WAIT_SECONDS) * 1000000000;
+	nanosleep(&pause, NULL);
+	return ns < wait->until;
+}
+
 int world_read_again(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
 	int r = world_read(w, region, address, buffer, length);
+	struct world_wait wait = { 0 };
 
-	for (unsigned tries = 0; r == -EIO && tries < 5000; tries++) {
-		nanosleep(&pause, NULL);
+	while (r == -EIO && world_wait(&wait)) {
 		r = hmm_space_poll(w->space);
 		ck_assert_int_eq(r, 0);
 		r = world_read(w, region, address, buffer, length);
@@ -244,7 +258,8 @@ void world_open(struct world *w, enum world_backend backend, enum world_store ki
                 const struct hmm_space_options *more)
 {
 	struct hmm_space_options opts = { .size = sizeof(opts) };
-	struct hmm_mock_options mock = { .size = sizeof(mock), .no_grant = backend == WORLD_MOCK_NO_GRANT };
+	struct hmm_mock_options mock = { .size = sizeof(mock), .no_grant = backend == WORLD_MOCK_NO_GRANT,
+		                         .wake_ns = test_patience(20) * UINT64_C(1000000000) };
 	int r;
 
 	memset(w, 0, sizeof(*w));
@@ -508,12 +523,10 @@ static bool others_sleep(void)
 
 void world_threads_rest(void)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
+	struct world_wait wait = { 0 };
 
-	for (unsigned tries = 0; !others_sleep(); tries++) {
-		ck_assert_uint_lt(tries, 20000);
-		nanosleep(&pause, NULL);
-	}
+	while (!others_sleep())
+		ck_assert_msg(world_wait(&wait), "another thread never sleeps");
 }
 
 void world_unmap(struct world *w, struct world_map *m)

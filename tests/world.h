@@ -133,6 +133,18 @@ struct hmm_stats world_stats(struct world *w);
 /* What must hold between the numbers at any moment at which no other thread is busy. */
 void world_check_stats(struct world *w);
 
+/*
+ * Waiting for what comes by itself, a millisecond at a time: false when that took longer than any machine may take.
+ *	struct world_wait wait = { 0 };
+ *	while (!there() && world_wait(&wait))
+ *		;
+ */
+struct world_wait {
+	unsigned seconds; /* on the reference machine; 0: ten */
+	uint64_t until;   /* 0: not begun */
+};
+bool world_wait(struct world_wait *wait);
+
 uint64_t world_random(uint64_t *state);
 
 /* Guarded access for tests that touch memory themselves. */

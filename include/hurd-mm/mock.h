@@ -34,6 +34,7 @@ struct hmm_mock_options {
 	uint32_t no_grant;      /* 1: as a kernel without UFFDIO_MOVE */
 	uint32_t no_referenced; /* 1: no reference bits */
 	uint32_t no_access;     /* 1: as a machine that does not tell reads from writes: HMM_FAULT_UNKNOWN */
+	uint64_t wake_ns;       /* thread delivery: an accessor that slept so long was never woken, a misuse; 0: a minute */
 };
 HMM_API HMM_MUST_CHECK int hmm_mock_create(const struct hmm_mock_options *opts, struct hmm_mock **ret_mock);
 /* After every space that used it was destroyed. */

@@ -231,6 +231,7 @@ int hmm_mock_create(const struct hmm_mock_options *opts, struct hmm_mock **ret_m
 	mock->no_grant = known.no_grant;
 	mock->no_referenced = known.no_referenced;
 	mock->no_access = known.no_access;
+	mock->wake_ns = known.wake_ns;
 	hmm__lock_init(&mock->lock, HMM__RANK_BACKEND);
 	hmm__mock_sites_init(mock);
 	*ret_mock = mock;

@@ -46,6 +46,7 @@ struct hmm_mock {
 	uint32_t no_grant; /* (i) */
 	uint32_t no_referenced;
 	uint32_t no_access;
+	uint64_t wake_ns; /* 0: WAKE_NS of mock_access.c */
 	struct hmm__lock lock;
 	struct hmm__mock_backend *instances; /* (m) */
 	_Atomic uint64_t frames;             /* in use (K2) */

@@ -13,7 +13,7 @@
 #include "lib/base/util.h"
 #include "lib/mem/mock.h"
 
-#define WAKE_TIMEOUT_NS (UINT64_C(20) * 1000000000)
+#define WAKE_NS (UINT64_C(60) * 1000000000)
 #define INLINE_PAUSE_NS UINT64_C(20000)
 /* Traps of one access that were resolved, they say, without letting it pass. */
 #define TRAPS_MAX 1000000u
@@ -56,13 +56,14 @@ static int try_access(struct hmm__mock_body *body, uintptr_t address, void *buff
 static int wait_for_wake(struct hmm__mock_body *body, uintptr_t address, uint32_t wakes)
 {
 	struct hmm__mock_stripe *stripe = hmm__mock_stripe(body, hmm__mock_page(body, address));
+	uint64_t patience = body->backend->mock->wake_ns ? body->backend->mock->wake_ns : WAKE_NS;
 
 	if (body->backend->config.delivery == HMM_DELIVERY_INLINE) {
 		hmm__futex_wait(&stripe->wakes, wakes, INLINE_PAUSE_NS);
 		return 0;
 	}
 	while (atomic_load_explicit(&stripe->wakes, memory_order_acquire) == wakes) {
-		if (hmm__futex_wait(&stripe->wakes, wakes, WAKE_TIMEOUT_NS) == -ETIMEDOUT) {
+		if (hmm__futex_wait(&stripe->wakes, wakes, patience) == -ETIMEDOUT) {
 			hmm__mock_misuse(body->backend->mock, "an accessor was never woken");
 			return -EDEADLK;
 		}

@@ -25,12 +25,12 @@
 
 #include "lib/base/arena.h"
 #include "lib/sys/sys.h"
+#include "tests/scale.h"
 
 #define FRAMES 512u          /* 2 MiB */
 #define PIECE 8176u
 #define PIECES 384u          /* 3 MiB */
 #define SYSTEM_ERROR ENOMEM
-#define PATIENCE 30u         /* seconds */
 
 enum { END_GOOD, END_BAD, END_BEYOND, END_MISSING = 77 };
 
@@ -163,7 +163,7 @@ static void sweep(const struct failure *failure)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			alarm(PATIENCE);
+			alarm(test_patience(30));
 			_exit(fail_once(failure, nth));
 		}
 		end = end_of(pid, failure->name);
@@ -217,7 +217,7 @@ static void addresses(void)
 		int end;
 
 		if (pid == 0) {
-			alarm(PATIENCE);
+			alarm(test_patience(30));
 			_exit(with_addresses(more));
 		}
 		end = end_of(pid, "addresses");
@@ -282,7 +282,7 @@ static void in_child(int (*function)(void), const char *name)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		alarm(PATIENCE);
+		alarm(test_patience(30));
 		_exit(function());
 	}
 	ok(end_of(pid, name) == END_GOOD, name);
@@ -301,8 +301,10 @@ int main(void)
 		{ "an allocation", arm_memory, disarm_memory, -ENOMEM, -ENOMEM },
 		{ "a system call", arm_system, disarm_system, -4095, -1 },
 	};
-	pid_t pid = fork();
+	pid_t pid;
 
+	test_scale(); /* once, for all children */
+	pid = fork();
 	if (pid == 0)
 		_exit(try_plain());
 	if (end_of(pid, "plain") != END_GOOD) {

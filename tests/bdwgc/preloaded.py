@@ -11,8 +11,11 @@ import shutil
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from patience import patience  # pylint: disable=wrong-import-position
+
 MODULE, GCBENCH, UNPAGED, HERE = sys.argv[1:5]
-PATIENCE = 100
+PATIENCE = patience(100)
 number = failed = 0
 
 
@@ -46,7 +49,7 @@ def same(name, argv, plain, **hurd):
     try:
         done, stats = run(argv, **hurd)
     except subprocess.TimeoutExpired:
-        report(False, name, f"not ready after {PATIENCE} s")
+        report(False, name, f"not ready after {PATIENCE:.0f} s")
         return
     if hurd.get("delivery") == "thread" and "nothing is paged: Operation not permitted" in done.stderr:
         print(f"ok {number + 1} - {name} # SKIP a permission for thread delivery")

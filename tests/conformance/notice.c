@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 #define LARGE_SHIFT 14
 
@@ -100,12 +99,11 @@ static void map_watched(struct world *w, struct world_map *m, unsigned shift)
 /* A pager or the reclaimer may be between the callback and its counting: wait for it. */
 static void expect_counts(struct world *w)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
 	struct hmm_stats s = world_stats(w);
+	struct world_wait wait = { 0 };
 	uint64_t seen = atomic_load(&watch.pages), asked = atomic_load(&watch.asked);
 
-	for (unsigned i = 0; i < 5000 && (s.notices != seen || s.vetoes != asked); i++) {
-		nanosleep(&pause, NULL);
+	while ((s.notices != seen || s.vetoes != asked) && world_wait(&wait)) {
 		s = world_stats(w);
 		seen = atomic_load(&watch.pages);
 		asked = atomic_load(&watch.asked);

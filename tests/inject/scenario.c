@@ -13,13 +13,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FRAMES HMM_FRAMES_MIN
 #define NPAGES (4 * FRAMES)
-#define PATIENCE_MS (TEST_TSAN ? 60000 : 15000)
-#define PATIENCE 2000 /* tries, a millisecond apart: a page that could not be read is refused for a while */
+#define HANG_SECONDS 30 /* more than a call is tried again */
 
 static __attribute__((noreturn, format(printf, 2, 3))) void give_up(const struct scenario *s, const char *format, ...)
 {
@@ -34,21 +32,13 @@ static __attribute__((noreturn, format(printf, 2, 3))) void give_up(const struct
 	_exit(1);
 }
 
-static void nap(void)
-{
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	nanosleep(&pause, NULL);
-}
-
-/* A call is tried again until it succeeds. */
+/* A call is tried again until it succeeds: a page that could not be read is refused for a while. */
 #define TRY(s, call) \
 	do { \
 		int r_ = (call); \
-		unsigned tries_ = 0; \
-		while (r_ < 0 && ++tries_ < PATIENCE) { \
+		struct world_wait wait_ = { 0 }; \
+		while (r_ < 0 && world_wait(&wait_)) { \
 			(s)->failures++; \
-			nap(); \
 			r_ = (call); \
 		} \
 		if (r_ < 0) \
@@ -241,6 +231,7 @@ static bool run(struct scenario *s)
 
 enum scenario_end scenario_fork(struct scenario *s)
 {
+	struct world_wait wait = { .seconds = HANG_SECONDS };
 	pid_t pid = fork();
 	int status;
 
@@ -249,15 +240,14 @@ enum scenario_end scenario_fork(struct scenario *s)
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a hanging one goes with us */
 		_exit(run(s) ? 2 : 0);
 	}
-	for (unsigned ms = 0; waitpid(pid, &status, WNOHANG) == 0; ms++) {
-		if (ms == PATIENCE_MS) {
-			fprintf(stderr, "# %s/%s, %s fails at call %llu: hangs\n", world_backend_names[s->backend],
-			        world_store_names[s->kind], s->what, (unsigned long long)s->nth);
-			kill(pid, SIGKILL);
-			waitpid(pid, &status, 0);
-			return SCENARIO_HUNG;
-		}
-		nap();
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		if (world_wait(&wait))
+			continue;
+		fprintf(stderr, "# %s/%s, %s fails at call %llu: hangs\n", world_backend_names[s->backend],
+		        world_store_names[s->kind], s->what, (unsigned long long)s->nth);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		return SCENARIO_HUNG;
 	}
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "# %s/%s, %s fails at call %llu: killed by %s\n", world_backend_names[s->backend],

@@ -273,7 +273,7 @@ static Suite *suite(void)
 	TCase *t = tcase_create("crash");
 	int n = sizeof(policies) / sizeof(policies[0]);
 
-	tcase_set_timeout(t, 120);
+	tcase_set_timeout(t, test_patience(120));
 	tcase_add_loop_test(t, killed_tree_recovers_all_that_was_committed, 0, n);
 	tcase_add_loop_test(t, tree_survives_power_that_goes, 0, n);
 	suite_add_tcase(s, t);

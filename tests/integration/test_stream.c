@@ -217,7 +217,6 @@ static Suite *suite(void)
 		if (SLOW && i != WORLD_MOCK_THREAD && i != WORLD_INLINE_AUTO && i != WORLD_THREAD_AUTO)
 			continue;
 		t = tcase_create(world_backend_names[i]);
-		tcase_set_timeout(t, 60);
 		tcase_add_loop_test(t, streams_of_several_threads_are_right, i, i + 1);
 		tcase_add_loop_test(t, streams_with_writes_are_right, i, i + 1);
 		tcase_add_loop_test(t, large_pages_stream, i, i + 1);

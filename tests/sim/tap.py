@@ -6,6 +6,9 @@ import subprocess
 import sys
 import traceback
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from patience import patience  # pylint: disable=wrong-import-position
+
 CASES = []
 
 
@@ -43,7 +46,7 @@ PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "hmm-sim"
 
 def run(*arguments, stdin=None):
     """The finished process; stdin: bytes."""
-    return subprocess.run([PROGRAM, *map(str, arguments)], input=stdin, capture_output=True, check=False, timeout=300,
+    return subprocess.run([PROGRAM, *map(str, arguments)], input=stdin, capture_output=True, check=False, timeout=patience(300),
                           stdin=subprocess.DEVNULL if stdin is None else None)
 
 

@@ -93,8 +93,8 @@ def painted():
 
 
 def wait_for(holds, what):
-    """The first true value of holds(), which has ten seconds."""
-    end = time.monotonic() + 10
+    """The first true value of holds(), which has time enough."""
+    end = time.monotonic() + tap.patience(10)
     while time.monotonic() < end:
         value = holds()
         if value:

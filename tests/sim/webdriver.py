@@ -14,7 +14,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key under which the proto
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-device-scale-factor=1",
          "--window-size=1200,800"]
-PATIENCE = 60  # seconds
+PATIENCE = tap.patience(60)
 
 
 class Browser:

@@ -15,8 +15,11 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from patience import patience  # pylint: disable=wrong-import-position
+
 MODULE = sys.argv[1]
-PATIENCE = 100
+PATIENCE = patience(100)
 POLICIES = ["lru", "fifo", "clock", "sieve", "s3fifo", "2q", "arc", "car", "lirs", "clockpro", "lru2", "wtinylfu", "mglru",
             "mru", "random", "db", "db:s3fifo"]
 number = failed = 0
@@ -111,7 +114,7 @@ def same(name, make, plain, **hurd):
     try:
         done = in_new_directory(make, **hurd)
     except subprocess.TimeoutExpired:
-        report(False, name, f"not ready after {PATIENCE} s")
+        report(False, name, f"not ready after {PATIENCE:.0f} s")
         return
     report(done.returncode == 0 and done.stdout == plain.stdout and "misses" in done.stderr, name,
            f"status {done.returncode}\n{done.stdout[-800:]}\n{done.stderr[-800:]}")

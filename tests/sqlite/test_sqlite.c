@@ -482,8 +482,9 @@ static void *write_rows(void *arg)
 	struct writer *w = arg;
 	struct work work;
 
-	if (work_open(&work, file, SETUP "; PRAGMA busy_timeout=60000", w->number))
+	if (work_open(&work, file, SETUP, w->number))
 		return w;
+	work_sql(&work, "PRAGMA busy_timeout=%u", test_patience(60) * 1000);
 	for (unsigned i = 0; i < w->rows && !work.error; i++) {
 		work_sql(&work, "BEGIN IMMEDIATE; INSERT INTO t VALUES(%u, %u, hex(zeroblob(%u))); "
 		         "UPDATE t SET v=v+1 WHERE k=%u; %s", w->number, i, 100 + i % 300, w->number * 7 % 3,
@@ -646,7 +647,7 @@ START_TEST(a_child_can_close_what_was_open_and_open_its_own)
 	child = fork();
 	if (!child) {
 		work_close(&w);
-		alarm(60);
+		alarm(test_patience(60));
 		if (work_open(&own, file, NULL, 1) || work_sql(&own, failing_sql) || !work_whole(&own))
 			_exit(1);
 		work_close(&own);
@@ -677,7 +678,7 @@ static Suite *suite(void)
 	tcase_add_test(contract, shrinking_leaves_what_is_pinned);
 	tcase_add_test(contract, random_calls_agree_with_a_table);
 	suite_add_tcase(s, contract);
-	tcase_set_timeout(databases, 180);
+	tcase_set_timeout(databases, test_patience(180));
 	tcase_add_loop_test(databases, answers_are_the_same_under_every_policy, 0, 2);
 	tcase_add_test(databases, connections_share_a_budget_that_changes);
 	tcase_add_loop_test(databases, without_memory_there_is_an_error_or_the_right_answer, 0, 2);

@@ -2,7 +2,7 @@
 /*
  * cache.c - random gets, puts and optimistic reads from several threads, against a shadow in plain memory
  *
- *	cache [--seed N] [--seconds N] [--backend local|mock] [--threads N]
+ *	cache [--seed N] [--operations N] [--backend local|mock] [--threads N]
  *
  * Every page carries its number and the sequence number of its last change, in all its words.  A thread changes a page
  * while it has it pinned for writing and holds the page's latch, and notes the new number in the shadow; so whoever
@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <hurd-mm/hurd-mm.h>
 #include <hurd-mm/mock.h>
@@ -39,8 +38,14 @@
 
 static struct {
 	const char *backend;
-	unsigned seconds, threads;
-} arguments = { .seconds = 2, .threads = 4 };
+	uint64_t operations; /* of all threads and runs; 0: as many as fit this machine */
+	unsigned threads;
+} arguments = { .threads = 4 };
+
+#define RUNS 4u
+/* Operations without --operations, on the reference machine. */
+#define OPERATIONS 400000
+#define OPERATIONS_LEAST 40000
 
 struct run {
 	struct hmm_mock *mock;
@@ -56,7 +61,7 @@ struct run {
 	_Atomic uint64_t handed;   /* a page, and 1: pinned for reading by a thread, to be put by another */
 	pthread_mutex_t latches[LATCHES];
 	uint64_t shadow[PAGES]; /* latch: sequence number; 0: never changed, the page is zeros */
-	_Atomic bool stop;
+	uint64_t operations;    /* for each thread */
 };
 
 struct worker {
@@ -281,7 +286,7 @@ static void *work(void *arg)
 	struct worker *w = arg;
 	struct run *run = w->run;
 
-	for (uint64_t i = 0; !atomic_load(&run->stop); i++) {
+	for (uint64_t i = 0; i < run->operations; i++) {
 		uint64_t page = pick(&w->seed), r = random_of(&w->seed) % 1000;
 
 		if (r < 400)
@@ -375,16 +380,16 @@ static void close_run(struct run *run)
 	free(page);
 }
 
-/* Random things for so long. */
-static void one_run(uint64_t *seed, double seconds)
+/* Random things, so many by each thread. */
+static void one_run(uint64_t *seed, uint64_t operations)
 {
 	struct hmm_store_fault fault = { .size = sizeof(fault), .read_per_million = 2000, .write_per_million = 20000,
 		                         .seed = random_of(seed) };
-	struct timespec nap = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
 	struct worker workers[THREADS_MOST];
 	static struct run run;
 
 	memset(&run, 0, sizeof(run));
+	run.operations = operations;
 	open_run(&run, seed);
 	if (run.fails)
 		ck_assert_int_eq(hmm_store_set_fault(run.store, &fault), 0);
@@ -392,8 +397,6 @@ static void one_run(uint64_t *seed, double seconds)
 		workers[i] = (struct worker){ .run = &run, .seed = random_of(seed) };
 		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
 	}
-	nanosleep(&nap, NULL);
-	atomic_store(&run.stop, true);
 	for (unsigned i = 0; i < arguments.threads; i++)
 		pthread_join(workers[i].thread, NULL);
 	printf("# %lu operations, %lu optimistic reads that held\n", (unsigned long)run.gets, (unsigned long)run.looks);
@@ -402,10 +405,12 @@ static void one_run(uint64_t *seed, double seconds)
 
 START_TEST(random_gets_and_puts)
 {
-	uint64_t seed = test_seed();
+	uint64_t seed = test_seed(), operations = arguments.operations;
 
-	for (unsigned i = 0; i < 4; i++)
-		one_run(&seed, (double)arguments.seconds / 4);
+	if (!operations)
+		operations = test_operations("operations", OPERATIONS, OPERATIONS_LEAST);
+	for (unsigned i = 0; i < RUNS; i++)
+		one_run(&seed, operations / RUNS / arguments.threads + 1);
 }
 END_TEST
 
@@ -414,7 +419,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("stress-cache");
 	TCase *c = tcase_create("stress-cache");
 
-	tcase_set_timeout(c, arguments.seconds * 10 + 120);
+	tcase_set_timeout(c, test_patience(120 + (unsigned)(arguments.operations / 10000)));
 	tcase_add_test(c, random_gets_and_puts);
 	suite_add_tcase(s, c);
 	return s;
@@ -425,8 +430,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--seed"))
 			setenv("HMM_TEST_SEED", argv[i + 1], 1);
-		else if (!strcmp(argv[i], "--seconds"))
-			arguments.seconds = (unsigned)atoi(argv[i + 1]);
+		else if (!strcmp(argv[i], "--operations"))
+			arguments.operations = strtoull(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--backend"))
 			arguments.backend = argv[i + 1];
 		else if (!strcmp(argv[i], "--threads"))

@@ -2,7 +2,7 @@
 /*
  * model.c - thousands of random operations from several threads, against a shadow in plain memory
  *
- *	model [--seed N] [--seconds N] [--backend NAME] [--threads N]
+ *	model [--seed N] [--operations N] [--backend NAME] [--threads N]
  *
  * Memory is divided into records of four words, one a KiB.  A record has one owner, the only thread that writes it; all
  * threads read all records.  Each word carries a hash of its place and the sequence number of its write, so that
@@ -26,12 +26,16 @@
 #include <unistd.h>
 
 static struct {
-	const char *backend; /* NULL: all */
-	unsigned seconds;
+	const char *backend;  /* NULL: all */
+	uint64_t operations;  /* of all threads; 0: as many as fit this machine */
 	unsigned threads;
-} arguments = { .seconds = 2, .threads = 4 };
+} arguments = { .threads = 4 };
 
-static _Atomic bool stop;
+/* Operations without --operations, on the reference machine; the mock asks nothing of the kernel. */
+#define OPERATIONS 60000
+#define OPERATIONS_LEAST 6000
+
+static _Atomic unsigned running; /* threads */
 
 uint64_t model_word(const struct model_region *r, size_t record, unsigned i, uint32_t sequence)
 {
@@ -58,25 +62,22 @@ unsigned model_owner(const struct model *model, const struct model_region *r, si
  * Where the store fails at random an access may be refused, and then for a while also after it works again; it must
  * succeed in the end.
  */
-static int patiently(const struct model *model, int r, unsigned *tries)
+static bool patiently(const struct model *model, int r, unsigned *tries, struct world_wait *wait)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	if (r != -EIO || !model->flaky || ++*tries == 10000)
-		return 0;
-	if (*tries > 20)
-		nanosleep(&pause, NULL);
-	return 1;
+	if (r != -EIO || !model->flaky)
+		return false;
+	return ++*tries <= 20 || world_wait(wait);
 }
 
 static int read_record(struct model *model, struct model_region *r, size_t record, uint64_t words[MODEL_WORDS])
 {
+	struct world_wait wait = { 0 };
 	unsigned tries = 0;
 	int e;
 
 	do
 		e = world_read(&model->world, r->map.region, model_record(r, record), words, MODEL_WORDS * 8);
-	while (patiently(model, e, &tries));
+	while (patiently(model, e, &tries, &wait));
 	return e;
 }
 
@@ -84,6 +85,7 @@ void model_write(struct model *model, struct model_region *r, size_t record)
 {
 	uint32_t sequence = atomic_load_explicit(&r->done[record], memory_order_relaxed) + 1;
 	uint64_t words[MODEL_WORDS];
+	struct world_wait wait = { 0 };
 	unsigned tries = 0;
 	int e;
 
@@ -95,7 +97,7 @@ void model_write(struct model *model, struct model_region *r, size_t record)
 	atomic_exchange_explicit(&r->issued[record], sequence, memory_order_acquire);
 	do
 		e = world_write(&model->world, r->map.region, model_record(r, record), words, sizeof(words));
-	while (patiently(model, e, &tries));
+	while (patiently(model, e, &tries, &wait));
 	ck_assert_msg(e == 0, "%s record %zu: write: %s", r->name, record, strerror(-e));
 	atomic_store_explicit(&r->done[record], sequence, memory_order_release);
 }
@@ -148,9 +150,10 @@ static void *run(void *arg)
 {
 	struct model_thread *thread = arg;
 
-	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+	for (uint64_t i = 0; i < thread->model->operations; i++)
 		model_step(thread->model, thread);
 	model_settle(thread->model, thread);
+	atomic_fetch_sub(&running, 1);
 	return NULL;
 }
 
@@ -160,20 +163,22 @@ static void nothing(int signal)
 }
 
 /* Signals arrive all the time, in faults and in calls; they must neither break nor delay anything for long. */
-static void shake(struct model *model, unsigned seconds)
+static void shake(struct model *model)
 {
-	struct timespec pause = { .tv_nsec = 3000000 }, now, end;
-	struct sigaction action = { .sa_handler = nothing };
+	struct timespec pause = { .tv_nsec = 3000000 };
 
-	sigaction(SIGUSR1, &action, NULL);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += seconds;
-	do {
+	while (atomic_load(&running) > 0) {
 		nanosleep(&pause, NULL);
 		pthread_kill(model->threads[world_random(&model->seed) % model->nthreads].thread, SIGUSR1);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
-	atomic_store(&stop, true);
+	}
+}
+
+static uint64_t operations(const struct model *model)
+{
+	if (arguments.operations)
+		return arguments.operations;
+	return world_is_mock(&model->world) ? test_operations("operations", OPERATIONS, OPERATIONS)
+	                                    : test_operations("operations", OPERATIONS, OPERATIONS_LEAST);
 }
 
 static void add_region(struct model *model, const char *name, enum world_store kind, unsigned page_shift,
@@ -283,15 +288,18 @@ static void report(struct model *model)
 
 static void run_model(enum world_backend backend, bool flaky)
 {
+	struct sigaction action = { .sa_handler = nothing };
 	static struct model model;
 
 	open_model(&model, backend, flaky);
-	atomic_store(&stop, false);
+	model.operations = operations(&model) / model.nthreads + 1;
+	sigaction(SIGUSR1, &action, NULL);
+	atomic_store(&running, model.nthreads);
 	for (unsigned i = 0; i < model.nthreads; i++) {
 		model.threads[i] = (struct model_thread){ .model = &model, .number = i, .seed = world_random(&model.seed) };
 		ck_assert_int_eq(pthread_create(&model.threads[i].thread, NULL, run, &model.threads[i]), 0);
 	}
-	shake(&model, arguments.seconds);
+	shake(&model);
 	for (unsigned i = 0; i < model.nthreads; i++)
 		pthread_join(model.threads[i].thread, NULL);
 	stop_failing(&model);
@@ -331,7 +339,7 @@ static Suite *suite(void)
 		if (arguments.backend && strcmp(arguments.backend, world_backend_names[i]) != 0)
 			continue;
 		t = tcase_create(world_backend_names[i]);
-		tcase_set_timeout(t, 3 * arguments.seconds + 100);
+		tcase_set_timeout(t, test_patience(100 + (unsigned)(arguments.operations / 1000)));
 		tcase_add_loop_test(t, random_operations_lose_nothing, i, i + 1);
 		tcase_add_loop_test(t, random_operations_over_failing_stores_lose_nothing, i, i + 1);
 		suite_add_tcase(s, t);
@@ -344,8 +352,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--seed") == 0)
 			setenv("HMM_TEST_SEED", argv[i + 1], 1);
-		else if (strcmp(argv[i], "--seconds") == 0)
-			arguments.seconds = (unsigned)atoi(argv[i + 1]);
+		else if (strcmp(argv[i], "--operations") == 0)
+			arguments.operations = strtoull(argv[i + 1], NULL, 0);
 		else if (strcmp(argv[i], "--backend") == 0)
 			arguments.backend = argv[i + 1];
 		else if (strcmp(argv[i], "--threads") == 0)
@@ -354,7 +362,7 @@ int main(int argc, char **argv)
 			argc = 0;
 	}
 	if (argc % 2 == 0 || arguments.threads < 1 || arguments.threads > MODEL_THREADS) {
-		fprintf(stderr, "usage: model [--seed N] [--seconds N] [--backend NAME] [--threads 1..%d]\n", MODEL_THREADS);
+		fprintf(stderr, "usage: model [--seed N] [--operations N] [--backend NAME] [--threads 1..%d]\n", MODEL_THREADS);
 		return 2;
 	}
 	return test_main(suite);

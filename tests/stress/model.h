@@ -46,6 +46,7 @@ struct model {
 	uint64_t seed;
 	bool flaky; /* stores and the mock fail at random */
 	unsigned nthreads;
+	uint64_t operations; /* for each thread */
 	unsigned nregions;
 	struct model_region regions[MODEL_REGIONS];
 	struct model_thread threads[MODEL_THREADS];

@@ -170,7 +170,7 @@ static void fork_once(void)
 	if (!pid) {
 		struct hmm_stats s = { .size = sizeof(s) };
 
-		alarm(60);
+		alarm(test_patience(60));
 		_exit(hmm_space_stats(forked.space, &s) != 0 || s.held != 0 || s.policy_errors != 0);
 	}
 	ck_assert_int_gt(pid, 0);

@@ -275,7 +275,7 @@ static Suite *suite(void)
 	if (compared == MAP_FAILED)
 		abort();
 	read_rows();
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, test_patience(120));
 	tcase_add_loop_test(tc, every_request_hits_or_misses_as_defined, 0, plain_nalgorithms);
 	tcase_add_test(tc, random_draws_all_frames_alike);
 	/* Minutes where every access or branch is counted, and nothing to find there that short ones do not show. */

@@ -398,7 +398,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("policy_gc");
 	TCase *io = tcase_create("io"), *order = tcase_create("order");
 
-	tcase_set_timeout(io, 120);
+	tcase_set_timeout(io, test_patience(120));
 	tcase_add_test(io, a_recorded_collector_pages_exactly_as_expected);
 	tcase_add_test(io, every_request_hits_or_misses_as_garbage_first_lru);
 	suite_add_tcase(s, io);

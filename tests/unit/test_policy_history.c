@@ -590,7 +590,7 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("exact");
 
 	read_rows();
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, test_patience(120));
 	tcase_add_loop_test(tc, every_request_hits_or_misses_as_defined, 0, (int)HMM__ARRAY_SIZE(algorithms));
 	/* Minutes where every access or branch is counted, and nothing to find there that short ones do not show. */
 	if (!SLOW)

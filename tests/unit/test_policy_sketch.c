@@ -544,7 +544,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("policy_sketch");
 	TCase *exact = tcase_create("exact"), *known = tcase_create("known");
 
-	tcase_set_timeout(exact, 120);
+	tcase_set_timeout(exact, test_patience(120));
 	tcase_add_loop_test(exact, wtinylfu_hits_and_misses_as_caffeine_does, 0, (int)HMM__ARRAY_SIZE(tinylfus));
 	tcase_add_loop_test(exact, mglru_hits_and_misses_as_described, 0, 4);
 	suite_add_tcase(s, exact);
