@@ -3,7 +3,8 @@
  * inject.c - every allocation, system call, store call and backend call fails, one by one, and nothing is lost
  *
  * Each failure is one run of the scenario.  Sites that are called thousands of times are tried at every call at
- * first, then at ever wider steps.
+ * first, then at ever wider steps.  By default a sample of these runs is made: the first calls of each site, where most of
+ * what is written for failures is, then one of each few, another one each time; with HMM_TEST_ALL all of them.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,13 +13,28 @@
 #include "lib/sys/sys.h"
 #include "tests/inject/scenario.h"
 
-#define EVERY 40 /* calls that are tried one by one */
+#define EVERY 40    /* calls that are tried one by one */
+#define FIRST 4     /* ... also in a sample */
+#define ONE_OF 4    /* of the calls up to EVERY that follow in a sample, on the average */
+
+/* The call after this one that fails next. */
+static uint64_t next_call(uint64_t nth, uint64_t *random)
+{
+	if (test_all())
+		return nth < EVERY ? nth + 1 : nth + nth / 3;
+	if (nth < FIRST)
+		return nth + 1;
+	if (nth < EVERY)
+		return nth + 1 + world_random(random) % (2 * ONE_OF - 1);
+	return nth + nth / 2 + world_random(random) % nth;
+}
 
 static unsigned sweep(struct scenario *s, unsigned *ret_failed)
 {
+	uint64_t random = test_seed();
 	unsigned runs = 0;
 
-	for (s->nth = 1;; s->nth += s->nth < EVERY ? 1 : s->nth / 3) {
+	for (s->nth = 1;; s->nth = next_call(s->nth, &random)) {
 		enum scenario_end end = scenario_fork(s);
 
 		runs++;
@@ -245,21 +261,21 @@ static Suite *suite(void)
 	Suite *s = suite_create("inject");
 	TCase *t = tcase_create("memory");
 
-	tcase_set_timeout(t, 300);
+	tcase_set_timeout(t, test_patience(300));
 	tcase_add_loop_test(t, every_allocation_may_fail, 0, COMBINATIONS);
 	suite_add_tcase(s, t);
 	t = tcase_create("system");
-	tcase_set_timeout(t, 300);
+	tcase_set_timeout(t, test_patience(300));
 	/* The mock makes few system calls: its combinations come first, and one of them is enough. */
 	tcase_add_loop_test(t, every_system_call_may_fail, 0, HMM__SYS_SITES);
 	tcase_add_loop_test(t, every_system_call_may_fail, 2 * HMM__SYS_SITES, COMBINATIONS * HMM__SYS_SITES);
 	suite_add_tcase(s, t);
 	t = tcase_create("store");
-	tcase_set_timeout(t, 300);
+	tcase_set_timeout(t, test_patience(300));
 	tcase_add_loop_test(t, every_store_call_may_fail, 0, COMBINATIONS * STORE_WAYS);
 	suite_add_tcase(s, t);
 	t = tcase_create("backend");
-	tcase_set_timeout(t, 300);
+	tcase_set_timeout(t, test_patience(300));
 	tcase_add_loop_test(t, every_backend_call_may_fail, 0, 3 * HMM_MOCK_SITES);
 	suite_add_tcase(s, t);
 	return s;
