@@ -166,7 +166,7 @@ def formats_are_taken_as_told():
 @tap.case
 def gzip_is_unpacked():
     with Folder() as folder:
-        for name, contents, options, writes in FORMATS:
+        for name, contents, options, writes in tap.sample(FORMATS, 4):
             packed = gzip.compress(contents[:1000]) + gzip.compress(contents[1000:])  # two members
             assert counts(*options, folder.file(name + ".gz", packed)) == expected(folder, writes), (name, options)
 
@@ -174,7 +174,7 @@ def gzip_is_unpacked():
 @tap.case
 def zstd_is_unpacked():
     with Folder() as folder:
-        for name, contents, options, writes in FORMATS:
+        for name, contents, options, writes in tap.sample(FORMATS, 4):
             packed = zstd(contents[:1000]) + zstd(contents[1000:])  # two frames
             assert counts(*options, folder.file(name + ".zst", packed)) == expected(folder, writes), (name, options)
 
@@ -182,8 +182,8 @@ def zstd_is_unpacked():
 @tap.case
 def pipes_are_read():
     with Folder() as folder:
-        for name, contents, options, writes in FORMATS:
-            if name not in BY_CONTENT or "--delimiter" in options:
+        for name, contents, options, writes in tap.sample((row for row in FORMATS if row[0] in BY_CONTENT), 4):
+            if "--delimiter" in options:
                 continue
             for packed in (contents, gzip.compress(contents)):
                 assert counts(*options, "-", stdin=packed) == expected(folder, writes), (name, options)
