@@ -133,8 +133,8 @@ HMM_API HMM_MUST_CHECK int hmm_space_create(uint64_t frames, const struct hmm_sp
                                             struct hmm_space **ret_space);
 
 /*
- * End a space: its regions are unmapped without writing anything (sync or unmap them before), its frames and swap
- * given back.  No other thread may use it or touch its memory.  NULL is accepted.
+ * End a space: its regions are unmapped and its caches abandoned without writing anything (sync, flush or unmap them
+ * before), its frames and swap given back.  No other thread may use it or touch its memory.  NULL is accepted.
  */
 HMM_API void hmm_space_destroy(struct hmm_space *space);
 
