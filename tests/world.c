@@ -451,6 +451,12 @@ static void make_bytes(struct world *w, struct world_map *m, uint64_t length)
 	m->store = faulty(inner);
 }
 
+bool world_recycles(const struct world *w)
+{
+	return !w->never_recycles && (w->backend == WORLD_MOCK_THREAD || w->backend == WORLD_INLINE_MOVE ||
+	                              w->backend == WORLD_THREAD_MOVE);
+}
+
 void world_map_short(struct world *w, struct world_map *m, size_t length, uint64_t store_length,
                      const struct hmm_region_options *more)
 {
@@ -464,6 +470,8 @@ void world_map_short(struct world *w, struct world_map *m, size_t length, uint64
 	opts.delivery = world_delivery(w->backend);
 	if (world_is_shared(w))
 		opts.flags |= HMM_REGION_SHARED;
+	if (world_recycles(w))
+		opts.flags |= HMM_REGION_RECYCLE;
 	if (w->kind == WORLD_FILE_PRIVATE || w->kind == WORLD_FILE_SHARED)
 		make_file(w, m, store_length);
 	else if (w->kind == WORLD_CALLBACK)

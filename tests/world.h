@@ -67,6 +67,7 @@ struct world {
 	bool held_may_exceed;     /* a test that lowers the budget */
 	_Atomic uint64_t events[10]; /* by enum hmm_event_kind */
 	bool policy_errors_expected;
+	bool never_recycles;      /* a test that gives memory to the kernel: see world_recycles() */
 };
 
 /* What the backend needs and this machine lacks, or NULL. */
@@ -74,6 +75,8 @@ const char *world_missing(enum world_backend backend);
 
 uint32_t world_delivery(enum world_backend backend);
 bool world_is_mock(const struct world *w);
+/* Half of the backends that can grant map all regions with HMM_REGION_RECYCLE, so that both ways are tried. */
+bool world_recycles(const struct world *w);
 bool world_is_shared(const struct world *w);    /* writes reach the store */
 bool world_is_anonymous(const struct world *w);
 

@@ -41,7 +41,8 @@ enum hmm_engine {
 enum hmm_backend_caps {
 	HMM_BACKEND_GRANT = 1 << 0,      /* map and unmap can grant */
 	HMM_BACKEND_REFERENCED = 1 << 1, /* harvest reports referenced pages */
-	HMM_BACKEND_POISON = 1 << 2      /* poison works */
+	HMM_BACKEND_POISON = 1 << 2,     /* poison works */
+	HMM_BACKEND_HELD = 1 << 3        /* unmap says -EBUSY where the kernel has pinned a frame: with GRANT, or HELD */
 };
 
 enum hmm_fault_access {
@@ -97,7 +98,8 @@ struct hmm_map {
 enum hmm_unmap_flags {
 	HMM_UNMAP_GRANT = 1 << 0, /* the frames move to the slot, which is empty */
 	HMM_UNMAP_COPY = 1 << 1,  /* contents are copied to the slot, which is populated; then dropped */
-	HMM_UNMAP_PEEK = 1 << 2   /* with COPY: copied, and left mapped */
+	HMM_UNMAP_PEEK = 1 << 2,  /* with COPY: copied, and left mapped */
+	HMM_UNMAP_HELD = 1 << 3   /* with COPY: -EBUSY if the kernel has it pinned, as far as that can be told (HMM_BACKEND_HELD) */
 };
 
 struct hmm_unmap {

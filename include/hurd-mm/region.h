@@ -21,8 +21,14 @@ enum hmm_region_flags {
 	HMM_REGION_NO_READ_AHEAD = 1 << 5, /* never load more than was asked for */
 	HMM_REGION_INCOHERENT = 1 << 7,   /* with SHARED: regions and caches that say so too may use the same bytes of the
 	                                     store, each with copies of its own; what is written last stays */
-	HMM_REGION_NOTICE = 1 << 6        /* announce pages to the space's `notice` before they are evicted: costs a call a
+	HMM_REGION_NOTICE = 1 << 6,       /* announce pages to the space's `notice` before they are evicted: costs a call a
 	                                     batch, and one to the kernel for each run of dirty pages */
+	HMM_REGION_RECYCLE = 1 << 8,      /* a promise, for speed: no page of it that is not pinned (hmm_region_pin()) is given
+	                                     to the kernel for longer than a call that copies.  No direct I/O, io_uring, aio,
+	                                     vmsplice(2), MSG_ZEROCOPY.  Frames of evicted pages get the next pages'
+	                                     contents then, and who held one would see them */
+	HMM_REGION_DIRECT_IO = 1 << 9     /* devices write to it: -ENOTSUP where the engine can't tell which frames the kernel
+	                                     holds.  Not with RECYCLE */
 };
 
 struct hmm_region_options {
@@ -42,7 +48,7 @@ struct hmm_region_options {
  * Returns 0; -EINVAL (misaligned, length 0, unknown flags or flags that exclude each other, page size too large or more
  * than an eighth of the budget, HMM_REGION_NOTICE in a space without `notice`); -EEXIST (fixed address taken); -EBUSY (shared, and another shared region, a cache or a
  * space's swap of this process uses some of these bytes of the store, and one of the two writes); -EBADF (shared, and the store can't be written); -ENOMEM; -EPERM or -ENOTSUP (the
- * delivery can't be had: hmm_probe() names what is missing); -E2BIG.
+ * delivery can't be had: hmm_probe() names what is missing; or HMM_REGION_DIRECT_IO without UFFDIO_MOVE); -E2BIG.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t offset,
                                           size_t length, const struct hmm_region_options *opts,

@@ -19,6 +19,8 @@
 #include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
+#define LANE_SHIFT 21 /* HMM__LANE_LENGTH */
+
 static const uint64_t register_mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP;
 
 /* process_madvise() refused MADV_DONTNEED before kernel 6.13, also on oneself: try it on nothing. */
@@ -84,7 +86,7 @@ static void set_caps(struct hmm__local *local)
 	if (windows_only(local))
 		return;
 	if ((local->features & UFFD_FEATURE_MOVE) && local->config.engine != HMM_ENGINE_COPY)
-		local->caps |= HMM_BACKEND_GRANT;
+		local->caps |= HMM_BACKEND_GRANT | HMM_BACKEND_HELD;
 	if (local->features & UFFD_FEATURE_POISON)
 		local->caps |= HMM_BACKEND_POISON;
 }
@@ -94,22 +96,6 @@ static void free_local(struct hmm__local *local)
 	for (unsigned i = 0; i < 2; i++)
 		hmm__free(local->spare[i], sizeof(*local->spare[i]));
 	hmm__free(local, sizeof(*local));
-}
-
-static void local_close(void *backend)
-{
-	struct hmm__local *local = backend;
-	struct hmm__local_range *w;
-
-	hmm__local_stop(local);
-	close_descriptors(local);
-	while ((w = local->windows)) {
-		local->windows = w->next;
-		hmm__sys_munmap(w->base, w->length);
-		hmm__free(w, sizeof(*w));
-	}
-	assert(!local->ranges);
-	free_local(local);
 }
 
 /* Two spare entries are kept, so that a range can be split even when there is no memory. */
@@ -130,35 +116,6 @@ static bool keep_spares(struct hmm__local *local)
 		hmm__free(fresh, sizeof(*fresh));
 	}
 	return both;
-}
-
-static int local_open(const struct hmm_backend_config *config, void **ret_backend, uint32_t *ret_caps)
-{
-	struct hmm__local *local = hmm__alloc(sizeof(*local));
-	int r;
-
-	if (!local)
-		return -ENOMEM;
-	local->config = *config;
-	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
-	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
-	hmm__fingerprint_prepare();
-	r = keep_spares(local) ? open_and_keep(local) : -ENOMEM;
-	if (!r) {
-		set_caps(local);
-		if (config->engine == HMM_ENGINE_MOVE && !windows_only(local) && !(local->caps & HMM_BACKEND_GRANT))
-			r = -ENOTSUP;
-	}
-	if (!r)
-		r = hmm__local_start(local, config->pagers ? config->pagers : 1);
-	if (r) {
-		close_descriptors(local);
-		free_local(local);
-		return r;
-	}
-	*ret_backend = local;
-	*ret_caps = local->caps;
-	return 0;
 }
 
 static int64_t local_frames_take(void *backend, uint64_t n)
@@ -253,6 +210,71 @@ static int local_window(void *backend, unsigned page_shift, uint32_t nslots, voi
 		return r;
 	}
 	*ret_base = base;
+	return 0;
+}
+
+/* Engine copy, and the kernel could move: then it can tell what is pinned. */
+static void make_lanes(struct hmm__local *local)
+{
+	void *base;
+
+	if (windows_only(local) || !(local->features & UFFD_FEATURE_MOVE) || local->caps & HMM_BACKEND_HELD ||
+	    local_window(local, LANE_SHIFT, HMM__LANES, &base))
+		return;
+	local->lanes = base;
+	local->caps |= HMM_BACKEND_HELD;
+}
+
+static void free_windows(struct hmm__local *local)
+{
+	struct hmm__local_range *w;
+
+	while ((w = local->windows)) {
+		local->windows = w->next;
+		hmm__sys_munmap(w->base, w->length);
+		hmm__free(w, sizeof(*w));
+	}
+}
+
+static void local_close(void *backend)
+{
+	struct hmm__local *local = backend;
+
+	hmm__local_stop(local);
+	close_descriptors(local);
+	free_windows(local);
+	assert(!local->ranges);
+	free_local(local);
+}
+
+static int local_open(const struct hmm_backend_config *config, void **ret_backend, uint32_t *ret_caps)
+{
+	struct hmm__local *local = hmm__alloc(sizeof(*local));
+	int r;
+
+	if (!local)
+		return -ENOMEM;
+	local->config = *config;
+	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
+	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
+	hmm__fingerprint_prepare();
+	r = keep_spares(local) ? open_and_keep(local) : -ENOMEM;
+	if (!r) {
+		set_caps(local);
+		make_lanes(local);
+		if (config->engine == HMM_ENGINE_MOVE && !windows_only(local) && !(local->caps & HMM_BACKEND_GRANT))
+			r = -ENOTSUP;
+	}
+	if (!r)
+		r = hmm__local_start(local, config->pagers ? config->pagers : 1);
+	if (r) {
+		close_descriptors(local);
+		free_windows(local);
+		free_local(local);
+		return r;
+	}
+	*ret_backend = local;
+	*ret_caps = local->caps;
 	return 0;
 }
 

@@ -17,6 +17,8 @@
 #include "lib/base/lock.h"
 
 #define HMM__MAX_PAGERS 16
+#define HMM__LANES 4
+#define HMM__LANE_LENGTH ((size_t)2 << 20) /* the largest page */
 
 struct hmm__local_range {
 	struct hmm__local_range *next;
@@ -37,6 +39,10 @@ struct hmm__local {
 	_Atomic bool stopping;    /* the threads shall end */
 	unsigned nthreads;
 	pthread_t threads[HMM__MAX_PAGERS + 1]; /* one may be a holder */
+
+	char *lanes;              /* engine copy, where the kernel could move: local_held.c.  NULL: none */
+	_Atomic uint32_t lane_used[HMM__LANES];
+	_Atomic uint32_t lane_full[HMM__LANES]; /* its user's */
 
 	struct hmm__lock lock;    /* the lists below */
 	struct hmm__local_range *ranges;  /* attached */
@@ -70,10 +76,14 @@ unsigned hmm__local_patience(const struct hmm__local *local);
 int hmm__local_protect_span(struct hmm__local *local, void *address, size_t length, uint64_t mode);
 int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n);
 int hmm__local_unmap(void *backend, struct hmm_unmap *unmaps, unsigned n);
+void hmm__local_unmap_grant(struct hmm__local *local, struct hmm_unmap *unmap);
 int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsigned n, int on);
 int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits);
 int hmm__local_fill(void *backend, void *slot, size_t length);
 int hmm__local_drop(void *backend, const struct hmm_span *slots, unsigned n);
+
+/* local_held.c: copy to the slots what nobody has pinned; contents are gone from their addresses */
+void hmm__local_copy_held(struct hmm__local *local, struct hmm_unmap *unmaps, unsigned n);
 
 /* probe.c: a userfaultfd for a delivery, with the features that the kernel has of those we use; or -errno */
 int hmm__uffd_open(enum hmm_delivery delivery, uint64_t *ret_features);

@@ -153,15 +153,6 @@ int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n)
 	return first;
 }
 
-static void unmap_grant(struct hmm__local *local, struct hmm_unmap *u)
-{
-	u->error = hmm__local_move(local, u->slot, u->address, u->length, UFFDIO_MOVE_MODE_DONTWAKE, HMM__TO_WINDOW, 0,
-	                           &u->done);
-	/* EINVAL: another kind of mapping stands there now, or its protection differs from the window's */
-	if (u->error == -EINVAL)
-		u->error = -EACCES;
-}
-
 /*
  * Under thread delivery a copy from a page that the application dropped itself would wait for a pager, which waits for
  * us.  (A page dropped between this look and the copy is not helped.)
@@ -187,6 +178,49 @@ static int why_stopped(struct hmm__local *local, const struct hmm_unmap *u, size
 	if (hmm__local_harvest(local, (char *)u->address + at, 1, &bits) || bits & HMM_HARVEST_PRESENT)
 		return -ENOMEM;
 	return -ENOENT;
+}
+
+/*
+ * The kernel moves no page that a forked child or KSM shares, nor one that is pinned for a device, and says -EBUSY for
+ * both.  Reading through a pin makes a shared page ours alone (the kernel copies it first, without touching protection,
+ * Linux 5.19), so what says -EBUSY after that is pinned.  One byte of each page, up to the first that is not there.
+ */
+static bool make_exclusive(struct hmm__local *local, char *address, size_t length)
+{
+	struct iovec local_iov[VECTOR], remote_iov[VECTOR];
+	size_t page = hmm_page_size();
+	char bytes[VECTOR];
+	unsigned n = 0;
+
+	for (; n < VECTOR && (size_t)n * page < length; n++) {
+		struct hmm_unmap u = { .address = address + (size_t)n * page };
+
+		if (absent(local, &u))
+			break;
+		local_iov[n] = (struct iovec){ &bytes[n], 1 };
+		remote_iov[n] = (struct iovec){ u.address, 1 };
+	}
+	return n && hmm__sys_process_vm_readv(local_iov, n, remote_iov, n) > 0;
+}
+
+/* The page at done was refused; unshared already: up to where. */
+void hmm__local_unmap_grant(struct hmm__local *local, struct hmm_unmap *u)
+{
+	size_t done, unshared = 0;
+
+	for (u->done = 0;; ) {
+		u->error = hmm__local_move(local, (char *)u->slot + u->done, (char *)u->address + u->done,
+		                           u->length - u->done, UFFDIO_MOVE_MODE_DONTWAKE, HMM__TO_WINDOW, 0, &done);
+		u->done += done;
+		if (u->error != -EBUSY || u->done < unshared)
+			break;
+		if (!make_exclusive(local, (char *)u->address + u->done, u->length - u->done))
+			break;
+		unshared = HMM__MIN(u->done + VECTOR * hmm_page_size(), u->length);
+	}
+	/* EINVAL: another kind of mapping stands there now, or its protection differs from the window's */
+	if (u->error == -EINVAL)
+		u->error = -EACCES;
 }
 
 /*
@@ -286,10 +320,16 @@ static int drop_finish(struct hmm__local *local, struct drop *d)
 	return d->error;
 }
 
-/* Contents that were not copied must not be dropped. */
-static bool drops(const struct hmm_unmap *u)
+/* Is it to be copied only if nobody has it pinned, and can we tell? */
+static bool held(const struct hmm__local *local, const struct hmm_unmap *u)
 {
-	return !(u->flags & (HMM_UNMAP_GRANT | HMM_UNMAP_PEEK)) && !u->error;
+	return u->flags & HMM_UNMAP_HELD && local->lanes;
+}
+
+/* Contents that were not copied must not be dropped. */
+static bool drops(const struct hmm__local *local, const struct hmm_unmap *u)
+{
+	return !held(local, u) && !(u->flags & (HMM_UNMAP_GRANT | HMM_UNMAP_PEEK)) && !u->error;
 }
 
 /* Some were not dropped: ask the kernel which.  What it can't tell counts as still there. */
@@ -300,7 +340,7 @@ static void find_undropped(struct hmm__local *local, struct hmm_unmap *u, unsign
 	for (unsigned i = 0; i < n; i++) {
 		bool there = false;
 
-		for (size_t at = 0; drops(&u[i]) && at < u[i].length && !there; at += page) {
+		for (size_t at = 0; drops(local, &u[i]) && at < u[i].length && !there; at += page) {
 			uint8_t bits = HMM_HARVEST_PRESENT;
 
 			there = hmm__local_harvest(local, (char *)u[i].address + at, 1, &bits) ||
@@ -326,20 +366,24 @@ int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
 		u[i].error = 0;
 		u[i].done = u[i].length;
 		if (u[i].flags & HMM_UNMAP_GRANT)
-			unmap_grant(local, &u[i]);
+			hmm__local_unmap_grant(local, &u[i]);
 	}
 	if (grants && (swaps || hmm__local_has_swap())) /* before or after: it may come and go */
 		hmm__local_make_writable(local, u, n);
 	for (unsigned i = 0, k; i < n; i = k) {
-		for (k = i; k < n && (u[k].flags & HMM_UNMAP_COPY); k++)
+		bool checks = held(local, &u[i]);
+
+		for (k = i; k < n && (u[k].flags & HMM_UNMAP_COPY) && held(local, &u[k]) == checks; k++)
 			;
-		if (k > i)
+		if (k > i && checks)
+			hmm__local_copy_held(local, u + i, k - i);
+		else if (k > i)
 			copy_out(local, u + i, k - i);
 		else
 			k++;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		if (drops(&u[i]))
+		if (drops(local, &u[i]))
 			drop_add(local, &drop, u[i].address, u[i].length);
 	}
 	if (drop_finish(local, &drop))

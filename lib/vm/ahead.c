@@ -17,7 +17,10 @@
 #include "lib/vm/load.h"
 #include "lib/vm/record.h"
 
-#define COPY_MOST 16u /* pages at once where each needs a frame in the window and one at its address */
+/* Pages at once where each needs a frame in the window and one at its address: a share of the budget, within limits. */
+#define COPY_SHARE 16u
+#define COPY_LEAST 16u
+#define COPY_MOST 64u
 
 /* Claim absent pages that a store has contents for. */
 static void claim(struct hmm_region *region, struct hmm__batch *b, uint64_t page, uint64_t n, bool asked)
@@ -129,7 +132,7 @@ static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
 
 	hmm__lock(&space->lock);
 	while (i < b->n) {
-		if (!grant && (i == COPY_MOST || !hmm__credit_take_load(space, region->weight)))
+		if (!grant && !hmm__credit_take_load(space, region->weight))
 			break; /* the frame at the address; its contents pass through a slot */
 		got = hmm__may_load(space, region->weight) ? take_run(region->pool, &b->items[i], most(b, i, grant)) : 0;
 		if (!got)
@@ -306,22 +309,11 @@ static bool frames_for(struct hmm_space *space, uint64_t n)
 	return yes;
 }
 
-int64_t hmm__load_run(struct hmm_region *region, uint64_t page, uint64_t n, bool asked)
+/* One batch of a run. */
+static int64_t load_batch(struct hmm_region *region, struct hmm__batch *b, uint64_t page, uint64_t n, bool grant, bool asked)
 {
-	struct hmm_space *space = region->space;
-	bool grant = hmm__can_grant(region);
-	struct hmm__batch *b;
 	int64_t total = 0;
 
-	/* At most a quarter of the budget may be in flight for what may never be used. */
-	n = HMM__MIN(n, HMM__MAX(hmm__peek(&space->budget) / 4 / region->weight, (uint64_t)1));
-	if (!frames_for(space, n * region->weight))
-		hmm__reclaim(space, n * region->weight);
-	hmm__lock(&space->lock);
-	b = hmm__batch_get(space);
-	hmm__unlock(&space->lock);
-	if (!b)
-		return 0;
 	claim(region, b, page, n, asked);
 	if (b->n)
 		account(region, b, grant);
@@ -333,6 +325,42 @@ int64_t hmm__load_run(struct hmm_region *region, uint64_t page, uint64_t n, bool
 		if (asked && b->items[0].frame == HMM__NO_FRAME)
 			total = 0;
 	}
+	return total;
+}
+
+/* Where contents are copied the window's frames are used again and again, while they are in the CPU's caches. */
+static uint64_t pages_at_once(const struct hmm_region *region, bool grant)
+{
+	uint64_t n = hmm__peek(&region->space->budget) / COPY_SHARE;
+
+	if (grant)
+		return HMM__BATCH_MAX;
+	n = HMM__MIN(HMM__MAX(n, (uint64_t)COPY_LEAST), (uint64_t)COPY_MOST);
+	return HMM__MAX(n / region->weight, (uint64_t)1);
+}
+
+int64_t hmm__load_run(struct hmm_region *region, uint64_t page, uint64_t n, bool asked)
+{
+	struct hmm_space *space = region->space;
+	bool grant = hmm__recycles(region) && !hmm__read_only(region, page, n);
+	uint64_t most = pages_at_once(region, grant);
+	struct hmm__batch *b;
+	int64_t total = 0, got;
+
+	/* At most a quarter of the budget may be in flight for what may never be used. */
+	n = HMM__MIN(n, HMM__MAX(hmm__peek(&space->budget) / 4 / region->weight, (uint64_t)1));
+	if (!frames_for(space, n * region->weight))
+		hmm__reclaim(space, n * region->weight);
+	hmm__lock(&space->lock);
+	b = hmm__batch_get(space);
+	hmm__unlock(&space->lock);
+	if (!b)
+		return 0;
+	do {
+		got = load_batch(region, b, page + (uint64_t)total, HMM__MIN(n - (uint64_t)total, most), grant,
+		                 asked && !total);
+		total += got;
+	} while (got == (int64_t)most && (uint64_t)total < n);
 	hmm__lock(&space->lock);
 	hmm__batch_put(space, b);
 	hmm__unlock(&space->lock);

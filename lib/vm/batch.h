@@ -13,7 +13,7 @@
 enum hmm__fate {
 	HMM__FATE_DROP,    /* clean, contents not kept */
 	HMM__FATE_KEEP,    /* clean, contents kept for a rescue */
-	HMM__FATE_GIVE,    /* clean, contents not kept, but its frame: to the window, whose slot is free then */
+	HMM__FATE_GIVE,    /* contents not kept, but the frame goes to the window: to be recycled, or since it may be held */
 	HMM__FATE_SAVE,    /* dirty: to its store */
 	HMM__FATE_DISCARD, /* garbage, says the application */
 	HMM__FATE_RETURN,  /* could not be taken: back to MAPPED */
@@ -35,6 +35,10 @@ struct hmm__item {
 	uint8_t split;  /* a part of it was granted and came back */
 	uint8_t asked;  /* an access waits for it; else it is read ahead */
 	uint8_t sample; /* stays mapped if there is no slot to keep it */
+	uint8_t check;  /* clean if it has its print: to be saved only if it has not */
+	uint8_t read_only; /* its part of the region is */
+	uint8_t anyway; /* copied, though the kernel can't tell whether it is held */
+	uint8_t todo;   /* still to be unmapped */
 	uint16_t weight; /* frames; the region may be gone when the last of it is done */
 	uint16_t run;   /* pages of the run that begins here; 0: inside one */
 	int error;

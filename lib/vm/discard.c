@@ -69,7 +69,7 @@ static bool drop_available(struct hmm_region *region, uint64_t page, uint64_t w,
 		return false;
 	}
 	hmm__available_remove(space, number);
-	hmm__slot_put_populated(region->pool, f->slot);
+	hmm__slot_put(region->pool, f->slot, f->spent);
 	if (!unmap)
 		hmm__record_discard(region, page);
 	hmm__policy_removed(space->policy, number, hmm__page_id(region, page), HMM_REMOVED_DISCARDED);

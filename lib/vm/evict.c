@@ -6,20 +6,30 @@
  * they could not be taken, MAPPED again.
  *
  * E1  A clean page is write-protected, so its contents can't change while it is copied or dropped.
- * E2  A dirty page is granted to the window (nobody can touch it there), or where that can't be, write-protected
- *     first, then copied to the window and dropped.
+ * E2  A page whose frame was writable at its address (DIRTY, SUSPECT) may be pinned for a device, which no protection
+ *     stops.  It is granted to the window: that nobody can touch it there, and nobody had it pinned, is one step of the
+ *     kernel's.  Where grants can't be had at all (no UFFDIO_MOVE; the application changed the mapping itself) it is
+ *     write-protected, copied to the window and dropped.
  * E3  Whatever the kernel refuses (EBUSY: held by I/O; EAGAIN) puts the page back as it was, and the policy is told.
+ *     The pages behind it in a run are tried all the same.
+ * E5  A SUSPECT page is compared with its print when it is out of reach: clean, or dirty after all.
+ * E6  A frame that was at an address is held by who knows whom (vmsplice, MSG_ZEROCOPY: nobody tells): the slot that it is
+ *     behind is spent (M3), unless the region promised otherwise.
+ * E7  Pages of a read-only part are granted while that part is writable for the kernel, under the region's lock, and
+ *     protected by us.
  * E4  A page of a region with HMM_REGION_NOTICE is shown to the application while it is EVICTING, mapped and, if it was
  *     dirty, write-protected: nobody can change it any more, and its reader does not trap.
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lib/vm/batch.h"
 #include "lib/vm/load.h"
 
 /* From this length on a run is better granted than dropped: its TLB flush is one for all of it. */
 #define GRANT_RUN 33u
+#define PROTECT_TRIES 100u
 
 static int compare(const struct hmm__item *a, const struct hmm__item *b)
 {
@@ -59,7 +69,9 @@ static unsigned run_length(const struct hmm__batch *b, unsigned i)
 	unsigned n = 1;
 
 	while (i + n < b->n && n < HMM__RUN_MAX && b->items[i + n].region == b->items[i].region &&
-	       b->items[i + n].page == b->items[i].page + n && b->items[i + n].fate == b->items[i].fate)
+	       b->items[i + n].page == b->items[i].page + n && b->items[i + n].fate == b->items[i].fate &&
+	       b->items[i + n].read_only == b->items[i].read_only &&
+	       ((b->items[i + n].word ^ b->items[i].word) & HMM__FREE) == 0)
 		n++;
 	return n;
 }
@@ -77,6 +89,18 @@ static bool refused(const struct hmm__item *it)
 	       hmm__trouble_waits(hmm__trouble_of(it->region));
 }
 
+static enum hmm__fate fate_of(struct hmm__item *it, bool keep)
+{
+	bool held = it->word & (HMM__DIRTY | HMM__SUSPECT); /* perhaps, by a device */
+
+	if (it->word & HMM__FREE)
+		return held && hmm__can_grant(it->region) ? HMM__FATE_GIVE : HMM__FATE_DISCARD;
+	if (it->word & HMM__DIRTY)
+		return refused(it) ? HMM__FATE_STAY : HMM__FATE_SAVE;
+	it->check = held;
+	return held ? HMM__FATE_SAVE : keep ? HMM__FATE_KEEP : HMM__FATE_DROP;
+}
+
 static void choose_fates(struct hmm__batch *b, bool keep)
 {
 	for (unsigned i = 0; i < b->n; i++) {
@@ -86,22 +110,22 @@ static void choose_fates(struct hmm__batch *b, bool keep)
 		it->grant = 0;
 		it->keep = 0;
 		it->split = 0;
+		it->check = 0;
+		it->anyway = 0;
+		it->todo = 1;
 		it->error = 0;
 		it->run = 1;
 		it->weight = (uint16_t)it->region->weight;
-		if (it->word & HMM__FREE)
-			it->fate = HMM__FATE_DISCARD;
-		else if (it->word & HMM__DIRTY)
-			it->fate = refused(it) ? HMM__FATE_STAY : HMM__FATE_SAVE;
-		else
-			it->fate = keep ? HMM__FATE_KEEP : HMM__FATE_DROP;
+		it->read_only = hmm__read_only(it->region, it->page, 1);
+		it->fate = fate_of(it, keep);
 	}
-	/* Long clean runs and large pages are granted, which is cheaper; the next to be read finds frames that are warm. */
+	/* Where frames are recycled: long clean runs are granted, which is cheaper; the next to be read finds frames that are warm. */
 	for (unsigned i = 0, n; i < b->n; i += n) {
 		struct hmm__item *it = &b->items[i];
 
 		n = run_length(b, i);
-		if (it->fate == HMM__FATE_DROP && hmm__can_grant(it->region) && n * it->region->weight >= GRANT_RUN) {
+		if (it->fate == HMM__FATE_DROP && hmm__recycles(it->region) && !it->read_only &&
+		    n * it->region->weight >= GRANT_RUN) {
 			for (unsigned k = 0; k < n; k++)
 				b->items[i + k].fate = HMM__FATE_GIVE;
 		}
@@ -140,10 +164,12 @@ static void slots_for_copy(struct hmm__item *it, unsigned n)
 	}
 }
 
-static void drop_instead(struct hmm__item *it, unsigned n)
+/* What may be held leaves by grant only; clean pages in long runs, and where that changes nothing for who holds them. */
+static bool to_be_granted(const struct hmm__item *it, unsigned n)
 {
-	for (unsigned k = 0; k < n; k++)
-		it[k].fate = HMM__FATE_DROP;
+	if (!hmm__can_grant(it->region))
+		return false;
+	return it->fate != HMM__FATE_KEEP || (n * it->region->weight >= GRANT_RUN && !it->read_only);
 }
 
 static void take_slots(struct hmm_space *space, struct hmm__batch *b)
@@ -155,11 +181,8 @@ static void take_slots(struct hmm_space *space, struct hmm__batch *b)
 		n = run_length(b, i);
 		if (!keeps(it))
 			continue;
-		if (hmm__can_grant(it->region) &&
-		    (it->fate == HMM__FATE_SAVE || n * it->region->weight >= GRANT_RUN))
+		if (to_be_granted(it, n))
 			slots_for_grant(it, n);
-		else if (it->fate == HMM__FATE_GIVE) /* grants have been ruled out since */
-			drop_instead(it, n);
 		else
 			slots_for_copy(it, n);
 	}
@@ -193,7 +216,7 @@ static void find_more_slots(struct hmm_space *space, struct hmm__batch *b)
 /* Must it be protected, so that nobody writes to it?  announced: before it is shown to the application, or after. */
 static bool exposed(const struct hmm__item *it, bool announced)
 {
-	return it->fate == HMM__FATE_SAVE && !it->grant && announced == !!(it->region->flags & HMM_REGION_NOTICE);
+	return it->todo && it->fate == HMM__FATE_SAVE && !it->grant && announced == !!(it->region->flags & HMM_REGION_NOTICE);
 }
 
 /* What can't be protected gets the fate `failed`. */
@@ -236,41 +259,177 @@ static void move_back(struct hmm__item *it, const struct hmm_unmap *u)
 	}
 }
 
-/* One unmap call for all items of one engine. */
-static void unmap_engine(struct hmm__batch *b, struct hmm__engine *engine)
+static void describe(const struct hmm__item *it, struct hmm_unmap *u)
 {
-	unsigned n = 0, done;
+	*u = (struct hmm_unmap){
+		.address = hmm__page_address(it->region, it->page),
+		.slot = keeps(it) ? hmm__slot_address(it->region->pool, it->slot) : NULL,
+		.length = (size_t)it->run << it->region->shift,
+		.flags = !keeps(it) ? 0 : it->grant ? HMM_UNMAP_GRANT : HMM_UNMAP_COPY,
+	};
+	if (it->fate == HMM__FATE_SAVE && !it->grant && !it->anyway)
+		u->flags |= HMM_UNMAP_HELD;
+}
+
+/* Is it about this page alone? */
+static bool of_the_page(int error)
+{
+	return error == -EBUSY || error == -ENOENT || error == -EACCES;
+}
+
+/* The run that begins here was tried.  What follows a page that was refused was not: that is a run of its own now. */
+static void note_outcome(struct hmm__item *it, const struct hmm_unmap *u)
+{
+	unsigned done = (unsigned)(u->done >> it->region->shift), run = it->run;
+
+	for (unsigned k = done + 1; !of_the_page(u->error) && k < run; k++) {
+		it[k].error = -EAGAIN;
+		it[k].todo = 0;
+	}
+
+	for (unsigned k = 0; k < run && k <= done; k++) {
+		it[k].error = k < done ? 0 : u->error;
+		it[k].todo = 0;
+	}
+	if (done < run && u->done & (((size_t)1 << it->region->shift) - 1))
+		move_back(&it[done], u);
+	if (done + 1 < run && of_the_page(u->error))
+		it[done + 1].run = (uint16_t)(run - done - 1);
+}
+
+/* E7 */
+static void unmap_read_only(struct hmm__item *it)
+{
+	struct hmm_region *region = it->region;
+	struct hmm__engine *engine = region->engine;
+	struct hmm_unmap u;
+	struct hmm_span span;
+	bool read_only = true;
+	int r = -EAGAIN;
+
+	describe(it, &u);
+	span = (struct hmm_span){ u.address, u.length };
+	hmm__lock(&region->lock);
+	/* if it has become writable since: the next pass will see it so */
+	for (unsigned k = 0; k < it->run; k++)
+		read_only = read_only && hmm__intervals_meet(region->read_only, it->page + k, it->page + k + 1);
+	if (read_only)
+		r = engine->ops->write_protect(engine->backend, &span, 1, 1);
+	if (!r)
+		r = engine->ops->protect(engine->backend, u.address, u.length, PROT_READ | PROT_WRITE);
+	if (!r) {
+		engine->ops->unmap(engine->backend, &u, 1);
+		for (unsigned i = 0; engine->ops->protect(engine->backend, u.address, u.length, PROT_READ) && i < PROTECT_TRIES; i++)
+			;
+	} else {
+		u.error = r;
+		u.done = 0;
+	}
+	hmm__unlock(&region->lock);
+	note_outcome(it, &u);
+}
+
+/* E7: by grant, or where the backend has its own way to find out. */
+static bool moves_read_only(const struct hmm__item *it)
+{
+	return it->read_only && keeps(it) && it->fate != HMM__FATE_KEEP && it->region->engine->caps & HMM_BACKEND_HELD;
+}
+
+/* Does the run that begins here go in the next call for this engine? */
+static bool is_next(const struct hmm__item *it, const struct hmm__engine *engine)
+{
+	return it->region->engine == engine && it->run && it->todo && !moves_read_only(it);
+}
+
+/* One unmap call for all items of one engine; false: there were none. */
+static bool unmap_engine(struct hmm__batch *b, struct hmm__engine *engine)
+{
+	unsigned n = 0, skip;
 
 	for (unsigned i = 0; i < b->n; i++) {
-		struct hmm__item *it = &b->items[i];
-		struct hmm_unmap *u = &b->unmaps[n];
-
-		if (it->region->engine != engine || !it->run || !goes(it))
-			continue;
-		u->address = hmm__page_address(it->region, it->page);
-		u->slot = keeps(it) ? hmm__slot_address(it->region->pool, it->slot) : NULL;
-		u->length = (size_t)it->run << it->region->shift;
-		u->flags = !keeps(it) ? 0 : it->grant ? HMM_UNMAP_GRANT : HMM_UNMAP_COPY;
-		n++;
+		if (is_next(&b->items[i], engine))
+			describe(&b->items[i], &b->unmaps[n++]);
 	}
 	if (!n)
-		return;
+		return false;
 	engine->ops->unmap(engine->backend, b->unmaps, n);
 	n = 0;
+	for (unsigned i = 0; i < b->n; i += skip) {
+		skip = 1;
+		if (!is_next(&b->items[i], engine))
+			continue;
+		skip = b->items[i].run;
+		note_outcome(&b->items[i], &b->unmaps[n++]);
+	}
+	return true;
+}
+
+static void unmap_all(struct hmm_space *space, struct hmm__batch *b)
+{
+	for (unsigned e = 0; e < 2; e++) {
+		while (unmap_engine(b, &space->engines[e]))
+			;
+	}
+	for (unsigned i = 0; i < b->n; i++) {
+		if (b->items[i].todo && b->items[i].run)
+			unmap_read_only(&b->items[i]);
+	}
+}
+
+static void mark_todo(struct hmm__batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		b->items[i].todo = b->items[i].todo && goes(&b->items[i]);
+}
+
+/*
+ * -EACCES of a grant: the kernel can't move it, for the application changed the mapping itself (mprotect, mlock).  All that
+ * is left is to copy it.  False: it is read-only since a moment ago, or there is no frame to copy to.
+ */
+static bool copy_instead(struct hmm__item *it)
+{
+	struct hmm_space *space = it->region->space;
+
+	if (it->grant) {
+		hmm__lock(&space->lock);
+		hmm__slotmap_put(&it->region->pool->map, HMM__EMPTY, it->slot);
+		hmm__unlock(&space->lock);
+		it->slot = HMM__NO_SLOT;
+		it->grant = 0;
+	}
+	if (it->read_only || hmm__read_only(it->region, it->page, 1))
+		return false;
+	if (it->fate == HMM__FATE_SAVE) {
+		if (it->slot == HMM__NO_SLOT)
+			it->slot = hmm__bounce_get(it->region->pool);
+		if (it->slot == HMM__NO_SLOT)
+			return false;
+	} else {
+		it->fate = it->word & HMM__FREE ? HMM__FATE_DISCARD : HMM__FATE_DROP;
+	}
+	it->error = 0;
+	it->run = 1;
+	it->todo = 1;
+	it->anyway = 1;
+	return true;
+}
+
+static void copy_what_cannot_move(struct hmm_space *space, struct hmm__batch *b)
+{
+	bool some = false;
+
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];
-		struct hmm_unmap *u = &b->unmaps[n];
 
-		if (it->region->engine != engine || !it->run || !goes(it))
-			continue;
-		/* what follows the page that failed was not tried */
-		done = (unsigned)(u->done >> it->region->shift);
-		for (unsigned k = 0, run = it->run; k < run; k++)
-			it[k].error = k < done ? 0 : k == done ? u->error : -EAGAIN;
-		if (u->done & (((size_t)1 << it->region->shift) - 1))
-			move_back(&it[done], u);
-		n++;
+		if (it->error == -EACCES)
+			some = copy_instead(it) || some;
 	}
+	if (!some)
+		return;
+	protect_dirty(b, true, HMM__FATE_RETURN);
+	protect_dirty(b, false, HMM__FATE_RETURN);
+	mark_todo(b);
+	unmap_all(space, b);
 }
 
 static void settle_errors(struct hmm__batch *b)
@@ -280,16 +439,23 @@ static void settle_errors(struct hmm__batch *b)
 
 		if (!it->error)
 			continue;
-		if (it->error == -EBUSY) {
+		if (it->error == -EBUSY)
 			HMM__COUNT(it->region->space, busy, 1);
-			/* shared with a forked child: it will not become ours alone soon */
-			if (it->region->flags & HMM_REGION_COPY_ON_FORK)
-				hmm__no_grant(it->region, HMM__NO_GRANT_FORKED);
-		}
-		/* can't be granted at all: the application changed the mapping itself */
-		if (it->error == -EACCES)
-			hmm__no_grant(it->region, HMM__NO_GRANT_FORKED);
 		it->fate = it->error == -ENOENT ? HMM__FATE_LOST : HMM__FATE_RETURN;
+	}
+}
+
+/* E5 */
+static void compare_prints(struct hmm__batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct hmm__item *it = &b->items[i];
+		struct hmm_space *space = it->region->space;
+
+		if (!it->check || it->fate != HMM__FATE_SAVE)
+			continue;
+		if (hmm__print_of(it->region, hmm__slot_address(it->region->pool, it->slot)) == space->frames[it->frame].print)
+			it->fate = HMM__FATE_KEEP;
 	}
 }
 
@@ -324,10 +490,10 @@ static void gone(struct hmm_space *space, struct hmm__item *it, uint64_t clear)
 {
 	hmm__resident_sub(it->region, it->region->weight);
 	if (it->fate == HMM__FATE_GIVE)
-		hmm__slot_put_populated(it->region->pool, it->slot);
+		hmm__slot_put(it->region->pool, it->slot, !hmm__recycles(it->region));
 	else
 		hmm__credit_put(space, it->region->weight);
-	if (it->fate == HMM__FATE_DROP || it->fate == HMM__FATE_GIVE)
+	if (it->fate == HMM__FATE_DROP || (it->fate == HMM__FATE_GIVE && !(it->word & HMM__FREE)))
 		hmm__policy_evicted(space->policy, it->frame, hmm__page_id(it->region, it->page));
 	else
 		hmm__policy_removed(space->policy, it->frame, hmm__page_id(it->region, it->page),
@@ -342,15 +508,16 @@ static void to_window(struct hmm_space *space, struct hmm__item *it)
 	if (!it->grant)
 		hmm__credit_put(space, it->region->weight);
 	space->frames[it->frame].slot = it->slot;
+	space->frames[it->frame].spent = it->grant && !hmm__recycles(it->region);
 	if (it->fate == HMM__FATE_KEEP) {
 		hmm__available_add(space, it->frame);
 		hmm__page_leave(it->region, it->page, HMM__AVAILABLE,
-		                it->word & HMM__FREE ? HMM__STORED | HMM__DIRTY : 0, 0);
+		                HMM__SUSPECT | (it->word & HMM__FREE ? HMM__STORED | HMM__DIRTY : 0), 0);
 		return;
 	}
 	space->frames[it->frame].slot_refs = 1;
 	space->laundry += it->region->weight;
-	hmm__page_leave(it->region, it->page, HMM__LAUNDRY, 0, HMM__WRITEBACK);
+	hmm__page_leave(it->region, it->page, HMM__LAUNDRY, HMM__SUSPECT, HMM__WRITEBACK | HMM__DIRTY);
 }
 
 static void returned(struct hmm_space *space, struct hmm__item *it)
@@ -382,6 +549,14 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 		struct hmm__item *it = &b->items[i];
 
 		switch (it->fate) {
+		case HMM__FATE_GIVE:
+			if (!(it->word & HMM__FREE)) {
+				freed += it->region->weight;
+				evicted++;
+				gone(space, it, 0);
+				break;
+			}
+			/* fall through */
 		case HMM__FATE_DISCARD:
 			it->swap = it->word & HMM__STORED ? atomic_load(&it->region->slots[it->page]) : 0;
 			HMM__COUNT(space, discards, 1);
@@ -389,7 +564,6 @@ static int64_t settle(struct hmm_space *space, struct hmm__batch *b)
 			gone(space, it, HMM__STORED);
 			break;
 		case HMM__FATE_DROP:
-		case HMM__FATE_GIVE:
 			freed += it->region->weight;
 			evicted++;
 			gone(space, it, 0);
@@ -440,9 +614,11 @@ int64_t hmm__evict(struct hmm_space *space, struct hmm__batch *b, bool keep)
 	take_slots(space, b);
 	find_more_slots(space, b);
 	protect_dirty(b, false, HMM__FATE_RETURN);
-	for (unsigned e = 0; e < 2; e++)
-		unmap_engine(b, &space->engines[e]);
+	mark_todo(b);
+	unmap_all(space, b);
+	copy_what_cannot_move(space, b);
 	settle_errors(b);
+	compare_prints(b);
 	find_zeros(b);
 	freed = settle(space, b);
 	if (freed)

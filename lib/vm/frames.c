@@ -5,7 +5,7 @@
  * A frame of the budget is in one of these places, and `held` counts all but the first:
  *   credit      nobody has it; the kernel gives one when a page is mapped by copy
  *   mapped      at an application's address (or about to be)
- *   free slot   behind a window slot that is populated and free (free_slots)
+ *   free slot   behind a window slot that is populated and free, or spent (free_slots)
  *   used slot   behind a slot that holds contents: laundry, available, a transfer
  * Under the space's lock unless noted.
  */
@@ -182,7 +182,12 @@ uint32_t hmm__slot_take_populated(struct hmm__pool *pool)
 
 void hmm__slot_put_populated(struct hmm__pool *pool, uint32_t slot)
 {
-	hmm__slotmap_put(&pool->map, HMM__POPULATED, slot);
+	hmm__slot_put(pool, slot, false);
+}
+
+void hmm__slot_put(struct hmm__pool *pool, uint32_t slot, bool spent)
+{
+	hmm__slotmap_put(&pool->map, spent ? HMM__SPENT : HMM__POPULATED, slot);
 	hmm__bump(&pool->engine->space->free_slots, pool->weight);
 }
 
@@ -256,25 +261,102 @@ void hmm__frames_changed(struct hmm_space *space)
 		hmm__futex_wake(&space->frame_seq, INT32_MAX);
 }
 
+/* Under the lock: free slots of one kind that have frames, for so many frames. */
+static unsigned take_to_release(struct hmm__pool *pool, int kind, uint64_t want, uint32_t *slots)
+{
+	unsigned n = 0;
+
+	while (n < RELEASE_BATCH && (uint64_t)n * pool->weight < want) {
+		slots[n] = hmm__slotmap_take(&pool->map, kind);
+		if (slots[n] == HMM__NO_SLOT)
+			break;
+		n++;
+	}
+	hmm__bump(&pool->engine->space->free_slots, -(uint64_t)n * pool->weight);
+	return n;
+}
+
+static uint64_t release_from(struct hmm__pool *pool, int kind, uint64_t want)
+{
+	struct hmm_space *space = pool->engine->space;
+	struct hmm_span spans[RELEASE_BATCH];
+	uint32_t slots[RELEASE_BATCH];
+	unsigned n;
+	int r;
+
+	hmm__lock(&space->lock);
+	n = take_to_release(pool, kind, want, slots);
+	hmm__unlock(&space->lock);
+	if (!n)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		spans[i] = (struct hmm_span){ hmm__slot_address(pool, slots[i]), (size_t)1 << pool->shift };
+	r = pool->engine->ops->drop(pool->engine->backend, spans, n);
+	hmm__lock(&space->lock);
+	for (unsigned i = 0; i < n; i++) {
+		if (r) /* some may be empty now: they fill again when written to */
+			hmm__slot_put(pool, slots[i], kind == HMM__SPENT);
+		else
+			hmm__slotmap_put(&pool->map, HMM__EMPTY, slots[i]);
+	}
+	if (!r)
+		hmm__credit_put(space, (uint64_t)n * pool->weight);
+	hmm__unlock(&space->lock);
+	return r ? 0 : (uint64_t)n * pool->weight;
+}
+
+static uint64_t release_kind(struct hmm_space *space, int kind, uint64_t want)
+{
+	uint64_t total = 0;
+
+	for (unsigned e = 0; e < HMM__ENGINES; e++) {
+		for (unsigned o = 0; o < HMM__ORDERS && total < want; o++) {
+			struct hmm__pool *pool = &space->engines[e].pools[o];
+			uint64_t got = 1;
+
+			if (!__atomic_load_n(&pool->base, __ATOMIC_ACQUIRE))
+				continue;
+			while (total < want && (got = release_from(pool, kind, want - total)))
+				total += got;
+		}
+	}
+	return total;
+}
+
+/* Under the lock: a free slot with a frame, or an empty one and a credit to fill it with. */
+static uint32_t take_or_credit(struct hmm__pool *pool, bool *ret_fill)
+{
+	struct hmm_space *space = pool->engine->space;
+	uint32_t slot = hmm__slot_take_populated(pool);
+
+	*ret_fill = false;
+	if (slot != HMM__NO_SLOT || space->held + pool->weight + space->reserve / 2 > space->budget ||
+	    !hmm__credit_take(space, pool->weight))
+		return slot;
+	slot = hmm__slotmap_take(&pool->map, HMM__EMPTY);
+	if (slot == HMM__NO_SLOT)
+		hmm__credit_put(space, pool->weight);
+	*ret_fill = slot != HMM__NO_SLOT;
+	return slot;
+}
+
 /* A slot with a frame behind it, made from a credit if no free one is left. */
 static uint32_t make_populated(struct hmm__pool *pool)
 {
 	struct hmm_space *space = pool->engine->space;
 	uint32_t slot;
+	bool fill;
 	int r;
 
-	hmm__lock(&space->lock);
-	slot = hmm__slot_take_populated(pool);
-	if (slot != HMM__NO_SLOT || space->held + pool->weight + space->reserve / 2 > space->budget ||
-	    !hmm__credit_take(space, pool->weight)) {
+	for (;;) {
+		hmm__lock(&space->lock);
+		slot = take_or_credit(pool, &fill);
 		hmm__unlock(&space->lock);
-		return slot;
+		/* frames that are spent are credits as soon as the kernel has them */
+		if (slot != HMM__NO_SLOT || !release_kind(space, HMM__SPENT, HMM__MAX(pool->weight, RELEASE_BATCH)))
+			break;
 	}
-	slot = hmm__slotmap_take(&pool->map, HMM__EMPTY);
-	if (slot == HMM__NO_SLOT)
-		hmm__credit_put(space, pool->weight);
-	hmm__unlock(&space->lock);
-	if (slot == HMM__NO_SLOT)
+	if (!fill)
 		return slot;
 	r = pool->engine->ops->fill(pool->engine->backend, hmm__slot_address(pool, slot), (size_t)1 << pool->shift);
 	if (!r)
@@ -344,56 +426,12 @@ void hmm__bounce_flush(struct hmm_space *space)
 	}
 }
 
-static uint64_t release_from(struct hmm__pool *pool, uint64_t want)
-{
-	struct hmm_space *space = pool->engine->space;
-	struct hmm_span spans[RELEASE_BATCH];
-	uint32_t slots[RELEASE_BATCH];
-	unsigned n = 0;
-	int r;
-
-	hmm__lock(&space->lock);
-	while (n < RELEASE_BATCH && (uint64_t)n * pool->weight < want) {
-		uint32_t slot = hmm__slot_take_populated(pool);
-
-		if (slot == HMM__NO_SLOT)
-			break;
-		slots[n] = slot;
-		spans[n++] = (struct hmm_span){ hmm__slot_address(pool, slot), (size_t)1 << pool->shift };
-	}
-	hmm__unlock(&space->lock);
-	if (!n)
-		return 0;
-	r = pool->engine->ops->drop(pool->engine->backend, spans, n);
-	hmm__lock(&space->lock);
-	for (unsigned i = 0; i < n; i++) {
-		if (r)
-			hmm__slot_put_populated(pool, slots[i]); /* some may be empty now: they fill again when written to */
-		else
-			hmm__slotmap_put(&pool->map, HMM__EMPTY, slots[i]);
-	}
-	if (!r)
-		hmm__credit_put(space, (uint64_t)n * pool->weight);
-	hmm__unlock(&space->lock);
-	return r ? 0 : (uint64_t)n * pool->weight;
-}
-
+/* What is spent is good for nothing else, so a whole batch of it goes at once. */
 uint64_t hmm__slots_release(struct hmm_space *space, uint64_t want)
 {
-	uint64_t total = 0;
+	uint64_t total = release_kind(space, HMM__SPENT, HMM__MAX(want, (uint64_t)RELEASE_BATCH));
 
-	for (unsigned e = 0; e < HMM__ENGINES; e++) {
-		for (unsigned o = 0; o < HMM__ORDERS && total < want; o++) {
-			struct hmm__pool *pool = &space->engines[e].pools[o];
-			uint64_t got = 1;
-
-			if (!__atomic_load_n(&pool->base, __ATOMIC_ACQUIRE))
-				continue;
-			while (total < want && (got = release_from(pool, want - total)))
-				total += got;
-		}
-	}
-	return total;
+	return total < want ? total + release_kind(space, HMM__POPULATED, want - total) : total;
 }
 
 static void pool_close(struct hmm__pool *pool)

@@ -4,6 +4,9 @@
  *
  * Clean contents arrive write-protected, by copy or by grant; the backend says if they may have been written before
  * the protection held, and then they are not clean.
+ *
+ * A large page that is copied in many steps comes protected even if it may be written: else its first half could be
+ * written before the kernel turned out to have no frame for the second, and the write would be lost with it.
  */
 #include <errno.h>
 
@@ -47,11 +50,28 @@ static int map(struct hmm__install *in, uint32_t flags)
 	return r == -ENOMEM || r == -EFAULT ? HMM__SHORT : r;
 }
 
+/* Writable: protected until all of it is there.  If the protection stays, the first write takes it off. */
+static int map_whole(struct hmm__install *in, uint32_t flags)
+{
+	struct hmm_region *region = in->region;
+	struct hmm_span span = { hmm__page_address(region, in->page), (size_t)in->npages << region->shift };
+	int r;
+
+	in->clean = true;
+	r = map(in, flags);
+	in->clean = false;
+	if (!r)
+		region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
+	return r;
+}
+
 int hmm__install(struct hmm__install *in)
 {
+	uint32_t flags = !in->slot ? HMM_MAP_ZERO : in->grant ? HMM_MAP_GRANT : 0;
+
 	in->done = 0;
 	in->dirtied = false;
-	if (!in->slot)
-		return map(in, HMM_MAP_ZERO);
-	return map(in, in->grant ? HMM_MAP_GRANT : 0);
+	if (!in->clean && !in->grant && in->region->weight > 1)
+		return map_whole(in, flags);
+	return map(in, flags);
 }

@@ -163,8 +163,9 @@ static uint32_t settle(struct hmm_space *space, struct hmm__item *it)
 	if (hmm__word_state(atomic_load(&it->region->words[it->page])) != HMM__LAUNDRY) {
 		/* taken back, or being taken back right now: then the rescuer frees the slot when it has copied */
 		if (!f->slot_refs) {
-			hmm__slot_put_populated(it->region->pool, it->slot);
+			hmm__slot_put(it->region->pool, it->slot, f->spent);
 			f->slot = HMM__NO_SLOT;
+			f->spent = 0;
 		}
 		HMM__COUNT(space, write_outs_wasted, 1);
 		hmm__page_unmark(it->region, it->page, clear);

@@ -3,6 +3,7 @@
  * lazy.c - discard lazily: garbage from now on, unless it is written
  *
  * Z1  A page with the mark FREE is write-protected, so that a write takes the mark off.
+ * Z4  A page that was written may be pinned for a device: SUSPECT, so that it goes only when the kernel has let go of it.
  * Z2  Resident neighbours are protected in one call: a call for each would interrupt the other CPUs each time.
  * Z3  While a run is claimed nothing is waited for (P7).
  */
@@ -52,8 +53,11 @@ static void protect_run(struct hmm_region *region, uint64_t page, uint64_t n)
 	struct hmm_span span = { hmm__page_address(region, page), n << region->shift };
 	int r = region->engine->ops->write_protect(region->engine->backend, &span, 1, 1);
 
-	for (uint64_t i = 0; i < n; i++)
-		hmm__page_leave(region, page + i, HMM__MAPPED, r ? 0 : HMM__DIRTY, r ? 0 : HMM__FREE);
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t held = atomic_load(&region->words[page + i]) & HMM__DIRTY ? HMM__SUSPECT : 0;
+
+		hmm__page_leave(region, page + i, HMM__MAPPED, r ? 0 : HMM__DIRTY, r ? 0 : HMM__FREE | held);
+	}
 }
 
 static void tell_policy(struct hmm_region *region, uint64_t page, uint64_t n)

@@ -44,7 +44,8 @@ struct frame {
 
 /*
  * Account a frame for the page: a populated slot whose frame will be granted, where that is wanted, else a credit.
- * A large page is better granted; a single page for reading better copied (it arrives protected).
+ * Only where frames are recycled: what a free slot holds was never at an address else, and is better kept to pass
+ * contents through.
  */
 static bool frame_try(struct hmm_region *region, uint64_t page, enum hmm_access access, bool write, bool want_grant,
                       struct frame *f)
@@ -179,7 +180,8 @@ static int load_one(struct hmm_region *region, uint64_t page, enum hmm_access ac
 {
 	struct hmm_space *space = region->space;
 	enum hmm__source source = hmm__source_of(region, atomic_load(&region->words[page]));
-	bool grant = source != HMM__SOURCE_ZERO && hmm__can_grant(region) && (write || region->weight > 1);
+	bool grant = source != HMM__SOURCE_ZERO && hmm__recycles(region) && (write || region->weight > 1) &&
+	             !hmm__read_only(region, page, 1);
 	bool dirty = write, dirtied = false;
 	struct frame f = { .number = HMM__NO_FRAME };
 	int r;
@@ -260,6 +262,7 @@ struct rescue {
 	uint32_t number, slot;
 	bool laundry; /* its writer still reads the slot */
 	bool grant;
+	bool may_grant; /* frames can move to this page */
 	bool credit;
 };
 
@@ -283,18 +286,19 @@ static bool rescue_begin(struct hmm_region *region, uint64_t page, uint64_t w, b
 		f->slot_refs++;
 	else
 		hmm__available_remove(space, k->number);
-	k->grant = !k->laundry && hmm__can_grant(region) && (dirty || region->weight > 1);
+	k->may_grant = k->may_grant && !k->laundry;
+	k->grant = k->may_grant && (dirty || (region->weight > 1 && hmm__recycles(region)));
 	k->credit = !k->grant && hmm__credit_take(space, region->weight);
 	hmm__unlock(&space->lock);
 	return true;
 }
 
-static int rescue_frame(struct hmm_region *region, struct rescue *k, bool may_grant)
+static int rescue_frame(struct hmm_region *region, struct rescue *k)
 {
 	struct hmm_space *space = region->space;
 
-	if (!k->grant && !k->credit && may_grant)
-		k->grant = !k->laundry && hmm__can_grant(region);
+	if (!k->credit && k->may_grant)
+		k->grant = true;
 	while (!k->grant && !k->credit) {
 		int r = hmm__slots_release(space, RELEASE) ? 0 : hmm__frames_wait(space, region->weight);
 
@@ -349,8 +353,9 @@ static void rescue_done(struct hmm_region *region, uint64_t page, struct rescue 
 		if (k->grant && !existed)
 			hmm__slotmap_put(&region->pool->map, HMM__EMPTY, k->slot);
 		else
-			hmm__slot_put_populated(region->pool, k->slot);
+			hmm__slot_put(region->pool, k->slot, f->spent);
 		f->slot = HMM__NO_SLOT;
+		f->spent = 0;
 	}
 	if (k->grant && existed)
 		hmm__bump(&space->held, region->weight);
@@ -365,24 +370,40 @@ static void rescue_done(struct hmm_region *region, uint64_t page, struct rescue 
 		hmm__keep_rescued(space);
 }
 
+/*
+ * A frame that is granted is writable for a moment before it is protected, and a device may get hold of it then: so its
+ * clean contents get a print.  Returns the flag for that.
+ */
+static uint64_t prepare_grant(struct hmm_region *region, struct rescue *k, const struct hmm__install *in)
+{
+	if (!in->grant || !in->clean || hmm__recycles(region))
+		return 0;
+	region->space->frames[k->number].print = hmm__print_of(region, in->slot);
+	return HMM__SUSPECT;
+}
+
 int hmm__rescue(struct hmm_region *region, uint64_t page, uint64_t w, enum hmm_access access, bool write)
 {
 	bool dirty = (w & HMM__DIRTY) || write;
-	struct rescue k = { .number = hmm__word_frame(w) };
+	struct rescue k = { .number = hmm__word_frame(w),
+		            .may_grant = hmm__can_grant(region) && !hmm__read_only(region, page, 1) };
 	struct hmm__install in = { .region = region, .page = page, .npages = 1, .clean = !dirty };
+	uint64_t suspect = 0;
 	int r;
 
 	if (!rescue_begin(region, page, w, dirty, &k))
 		return HMM__AGAIN;
 	in.slot = hmm__slot_address(region->pool, k.slot);
-	r = rescue_frame(region, &k, true);
+	r = rescue_frame(region, &k);
 	if (!r) {
 		in.grant = k.grant;
+		suspect = prepare_grant(region, &k, &in);
 		r = hmm__install(&in);
 	}
-	if (r == -EBUSY && k.grant) { /* the kernel still holds the slot's frame: copy it */
-		in.grant = k.grant = false;
-		r = rescue_frame(region, &k, false);
+	if (r == -EBUSY && k.grant) { /* the slot's protection is another one, or the kernel swapped it: copy it */
+		in.grant = k.grant = k.may_grant = false;
+		suspect = 0;
+		r = rescue_frame(region, &k);
 		if (!r)
 			r = hmm__install(&in);
 	}
@@ -391,7 +412,7 @@ int hmm__rescue(struct hmm_region *region, uint64_t page, uint64_t w, enum hmm_a
 		return r;
 	}
 	rescue_done(region, page, &k, r == -EEXIST, access, write);
-	hmm__page_leave(region, page, HMM__MAPPED, 0, dirty || in.dirtied ? HMM__DIRTY : 0);
+	hmm__page_leave(region, page, HMM__MAPPED, HMM__SUSPECT, suspect | (dirty || in.dirtied ? HMM__DIRTY : 0));
 	hmm__reclaim_poke(region->space);
 	hmm__sample_poke(region->space);
 	return 0;

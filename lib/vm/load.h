@@ -5,6 +5,7 @@
 #ifndef HMM_VM_LOAD_H
 #define HMM_VM_LOAD_H
 
+#include "lib/mem/fingerprint.h"
 #include "lib/vm/vm.h"
 
 /* Where an absent page's contents are. */
@@ -21,10 +22,22 @@ static inline enum hmm__source hmm__source_of(const struct hmm_region *region, u
 struct hmm_store_vec hmm__source_vec(const struct hmm_region *region, uint64_t page, enum hmm__source source, void *data);
 struct hmm_store *hmm__source_store(const struct hmm_region *region, enum hmm__source source);
 
+/* Can frames move between window and addresses?  (Not where a part is read-only: hmm__read_only().) */
 static inline bool hmm__can_grant(const struct hmm_region *region)
 {
-	return (region->engine->caps & HMM_BACKEND_GRANT) &&
-	       !atomic_load_explicit(&region->no_grant, memory_order_relaxed);
+	return region->engine->caps & HMM_BACKEND_GRANT;
+}
+
+/* May a frame that was at an address of the region get other contents?  Then pages are loaded by grant. */
+static inline bool hmm__recycles(const struct hmm_region *region)
+{
+	return hmm__can_grant(region) && region->flags & HMM_REGION_RECYCLE;
+}
+
+/* Remember clean contents of a page that is not out of a device's reach.  The page is the caller's. */
+static inline uint64_t hmm__print_of(const struct hmm_region *region, const void *contents)
+{
+	return hmm__fingerprint_of(contents, (size_t)1 << region->shift).low;
 }
 
 /* install.c */

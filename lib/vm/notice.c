@@ -12,7 +12,7 @@
 /* Does it leave its address with contents that matter? */
 static bool announced(const struct hmm__item *it)
 {
-	return it->region->flags & HMM_REGION_NOTICE && it->fate <= HMM__FATE_SAVE;
+	return it->region->flags & HMM_REGION_NOTICE && it->fate <= HMM__FATE_SAVE && !(it->word & HMM__FREE);
 }
 
 static unsigned collect(struct hmm__batch *b)

@@ -13,6 +13,8 @@
  * P3  A frame number is valid in every state but ABSENT, and in LOADING from the moment a frame was attached.
  * P4  DIRTY is exact: set before a write can succeed, cleared only after the page is out of the application's reach
  *     or write-protected.
+ * P8  MAPPED, neither DIRTY nor SUSPECT: the frame was never writable at its address, so nothing but a trap changes it.
+ *     SUSPECT, neither DIRTY nor FREE: clean if the frame's contents have the print that was taken of them.
  * P5  Whoever leaves a state in which WAITERS was set clears it and wakes (hmm__page_wake).
  */
 #ifndef HMM_VM_PAGE_H
@@ -45,6 +47,7 @@ enum hmm__state {
 #define HMM__AHEAD (UINT64_C(1) << 9)     /* read ahead, not asked for yet */
 #define HMM__POISONED (UINT64_C(1) << 10) /* accesses get SIGBUS until cleared */
 #define HMM__WAS_LOCKED (UINT64_C(1) << 11) /* during hmm_region_lock(): locked before it */
+#define HMM__SUSPECT (UINT64_C(1) << 22)  /* clean, but a device may hold its frame for writing: the print tells */
 #define HMM__PIN_SHIFT 12
 #define HMM__PIN_ONE (UINT64_C(1) << HMM__PIN_SHIFT)
 #define HMM__PIN_MASK (UINT64_C(0x3ff) << HMM__PIN_SHIFT)

@@ -93,7 +93,7 @@ void hmm__page_leave_mapped(struct hmm_region *region, uint64_t page, uint32_t f
 void hmm__page_leave_absent(struct hmm_region *region, uint64_t page, uint64_t clear, uint64_t set)
 {
 	leave(region, page, HMM__ABSENT,
-	      clear | HMM__DIRTY | HMM__FREE | HMM__AHEAD | HMM__LOCKED | HMM__PIN_MASK, set, 0);
+	      clear | HMM__DIRTY | HMM__SUSPECT | HMM__FREE | HMM__AHEAD | HMM__LOCKED | HMM__PIN_MASK, set, 0);
 }
 
 void hmm__page_touched(struct hmm_region *region, uint64_t page)

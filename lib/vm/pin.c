@@ -133,16 +133,6 @@ static int make_writable(struct hmm_region *region, void *address, size_t length
 	return region->engine->ops->write_protect(region->engine->backend, &span, 1, 0);
 }
 
-static bool read_only(struct hmm_region *region, uint64_t page, uint64_t npages)
-{
-	bool yes;
-
-	hmm__lock(&region->lock);
-	yes = hmm__intervals_meet(region->read_only, page, page + npages);
-	hmm__unlock(&region->lock);
-	return yes;
-}
-
 int hmm_region_pin(struct hmm_region *region, void *address, size_t length, int write)
 {
 	struct hmm__call call;
@@ -151,7 +141,7 @@ int hmm_region_pin(struct hmm_region *region, void *address, size_t length, int 
 
 	if (r)
 		return r;
-	if (write && read_only(region, page, npages))
+	if (write && hmm__read_only(region, page, npages))
 		r = -EACCES;
 	for (i = 0; !r && i < npages; i++) {
 		r = hold_page(region, page + i, write, false);

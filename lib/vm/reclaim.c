@@ -38,7 +38,7 @@ static uint64_t give(struct hmm_space *space, uint32_t number)
 	if (!hmm__word_cas(word, &w, hmm__word_with_frame(hmm__word_with_state(w & ~HMM__AHEAD, HMM__ABSENT), 0)))
 		return 0;
 	hmm__available_remove(space, number);
-	hmm__slot_put_populated(pool, f->slot);
+	hmm__slot_put(pool, f->slot, f->spent);
 	hmm__policy_evicted(space->policy, number, id);
 	hmm__frame_put(space, number);
 	return weight;

@@ -17,7 +17,8 @@
 
 #define FLAGS_KNOWN                                                                                      \
 	(HMM_REGION_SHARED | HMM_REGION_READ_ONLY | HMM_REGION_FIXED | HMM_REGION_COPY_ON_FORK |         \
-	 HMM_REGION_LOCKED | HMM_REGION_NO_READ_AHEAD | HMM_REGION_NOTICE | HMM_REGION_INCOHERENT)
+	 HMM_REGION_LOCKED | HMM_REGION_NO_READ_AHEAD | HMM_REGION_NOTICE | HMM_REGION_RECYCLE |         \
+	 HMM_REGION_DIRECT_IO | HMM_REGION_INCOHERENT)
 #define READ_AHEAD_BYTES ((size_t)1 << 20)
 
 static int check_options(struct hmm_space *space, struct hmm_store *store, uint64_t offset, size_t length,
@@ -48,6 +49,8 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, uint6
 	if (o->flags & HMM_REGION_SHARED && o->flags & HMM_REGION_COPY_ON_FORK)
 		return -EINVAL;
 	if (o->flags & HMM_REGION_NOTICE && !space->given.notice)
+		return -EINVAL;
+	if (o->flags & HMM_REGION_RECYCLE && o->flags & HMM_REGION_DIRECT_IO)
 		return -EINVAL;
 	if (o->page_shift > HMM__PAGE_SHIFT_MIN && (page >> HMM__PAGE_SHIFT_MIN) > budget / 8)
 		return -EINVAL;
@@ -152,13 +155,19 @@ static int publish(struct hmm_region *region)
 	return r;
 }
 
-void hmm__no_grant(struct hmm_region *region, uint32_t why)
+bool hmm__read_only(struct hmm_region *region, uint64_t page, uint64_t npages)
 {
-	atomic_fetch_or(&region->no_grant, why);
-	hmm__reserve(region->space, region->weight);
+	bool yes;
+
+	if (!atomic_load_explicit(&region->has_read_only, memory_order_relaxed))
+		return false;
+	hmm__lock(&region->lock);
+	yes = hmm__intervals_meet(region->read_only, page, page + npages);
+	hmm__unlock(&region->lock);
+	return yes;
 }
 
-/* Grants are off before a part becomes read-only, and on again when all is writable. */
+/* Known before a part becomes read-only, and until it is writable again: its pages are neither granted nor moved plainly. */
 static int note_protection(struct hmm_region *region, uint64_t page, uint64_t npages, bool writable)
 {
 	int r;
@@ -166,12 +175,12 @@ static int note_protection(struct hmm_region *region, uint64_t page, uint64_t np
 	if (!writable) {
 		r = hmm__intervals_add(&region->read_only, page, page + npages);
 		if (!r)
-			hmm__no_grant(region, HMM__NO_GRANT_READ_ONLY);
+			atomic_store(&region->has_read_only, 1);
 		return r;
 	}
 	r = hmm__intervals_remove(&region->read_only, page, page + npages);
 	if (!r && !region->read_only)
-		atomic_fetch_and(&region->no_grant, ~(uint32_t)HMM__NO_GRANT_READ_ONLY);
+		atomic_store(&region->has_read_only, 0);
 	return r;
 }
 
@@ -222,8 +231,10 @@ static int prepare_region(struct hmm_region *region, const struct hmm_region_opt
 		r = hmm__pool_open(region->engine, region->shift, &region->pool);
 	if (!r && region->slots)
 		r = hmm__swap_ready(space);
-	/* After a fork its frames are shared, and can't be granted: dirty ones are copied, and that takes a frame. */
-	if (!r && region->flags & HMM_REGION_COPY_ON_FORK)
+	if (!r && region->flags & HMM_REGION_DIRECT_IO && !(region->engine->caps & HMM_BACKEND_HELD))
+		r = -ENOTSUP;
+	/* A large page is copied to its address from a slot as large, which must be had while all other frames are taken. */
+	if (!r && region->weight > 1)
 		hmm__reserve(space, region->weight);
 	return r;
 }

@@ -72,9 +72,10 @@ static void set_fill(struct hmm__slotset *set, uint32_t nslots)
 static void lay_out(struct hmm__slotmap *map)
 {
 	uint32_t ngroups = (map->nslots + HMM__GROUP - 1) / HMM__GROUP;
-	uint64_t *next = set_init(&map->set[HMM__EMPTY], map->memory, ngroups);
+	uint64_t *next = map->memory;
 
-	set_init(&map->set[HMM__POPULATED], next, ngroups);
+	for (int kind = 0; kind < HMM__SLOT_KINDS; kind++)
+		next = set_init(&map->set[kind], next, ngroups);
 	set_fill(&map->set[HMM__EMPTY], map->nslots);
 }
 
@@ -88,7 +89,7 @@ int hmm__slotmap_init(struct hmm__slotmap *map, uint32_t nslots)
 {
 	uint32_t ngroups = (nslots + HMM__GROUP - 1) / HMM__GROUP;
 
-	map->memory_size = 2 * set_words(ngroups) * sizeof(uint64_t);
+	map->memory_size = HMM__SLOT_KINDS * set_words(ngroups) * sizeof(uint64_t);
 	map->memory = hmm__sparse_alloc(map->memory_size);
 	if (!map->memory)
 		return -ENOMEM;

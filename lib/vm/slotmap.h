@@ -2,10 +2,12 @@
 /*
  * slotmap.h - which slots of a window are free, populated or empty
  *
- * M1  A slot is taken, free and populated, or free and empty; a bit is set in exactly the map of the latter two.
+ * M1  A slot is taken, or free and empty, populated or spent; a bit is set in exactly the map of the latter three.
  * M2  Groups are 64 slots, one word a group.  Single slots come from broken groups first, so that whole groups stay
  *     for runs: a run of 64 pages moves for the price of one or two single moves (one TLB flush).
- * Not locked: the space's lock serialises.  Memory: two bits a slot and a summary.
+ * M3  A spent slot has a frame that was once at an application's address.  Somebody may hold it still, so it gets no other
+ *     contents: it goes back to the kernel.
+ * Not locked: the space's lock serialises.  Memory: three bits a slot and a summary.
  */
 #ifndef HMM_VM_SLOTMAP_H
 #define HMM_VM_SLOTMAP_H
@@ -26,14 +28,14 @@ struct hmm__slotset {
 	uint32_t count;  /* free slots */
 };
 
+enum { HMM__EMPTY = 0, HMM__POPULATED = 1, HMM__SPENT = 2, HMM__SLOT_KINDS = 3 };
+
 struct hmm__slotmap {
-	struct hmm__slotset set[2]; /* [0] empty, [1] populated */
+	struct hmm__slotset set[HMM__SLOT_KINDS];
 	uint32_t nslots;
 	void *memory;
 	size_t memory_size;
 };
-
-enum { HMM__EMPTY = 0, HMM__POPULATED = 1 };
 
 /* All slots free and empty.  0 or -ENOMEM. */
 int hmm__slotmap_init(struct hmm__slotmap *map, uint32_t nslots);

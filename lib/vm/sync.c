@@ -6,6 +6,9 @@
  * WRITEBACK set; then the copies are written.  So an access waits for the copy at most, never for the store; a page that is
  * written meanwhile is dirty again and simply needs another sync.  A pinned page may be the target of a device or a
  * system call, so its protection is left alone and it stays dirty.
+ *
+ * A page that nobody pinned with us may have been given to a device all the same, which no protection stops.  So what is
+ * cleaned in place is SUSPECT and has the print of what was written; the next sync copies it once more and compares.
  */
 #include <errno.h>
 #include <sched.h>
@@ -23,7 +26,7 @@ static bool is_refused(uint64_t w)
 	return hmm__word_state(w) == HMM__AVAILABLE && (w & HMM__DIRTY);
 }
 
-/* Claim dirty mapped pages; *page moves on.  Pages in the laundry are waited for.  Returns the error of a page that
+/* Claim mapped pages that are dirty or may be; *page moves on.  Pages in the laundry are waited for.  Returns the error of a page that
  * can't be had, which is passed over. */
 static int claim(struct hmm_region *region, struct hmm__batch *b, uint64_t *page, uint64_t end)
 {
@@ -50,7 +53,7 @@ static int claim(struct hmm_region *region, struct hmm__batch *b, uint64_t *page
 			}
 			continue;
 		}
-		if (hmm__word_state(w) != HMM__MAPPED || !(w & HMM__DIRTY)) {
+		if (hmm__word_state(w) != HMM__MAPPED || !(w & (HMM__DIRTY | HMM__SUSPECT))) {
 			(*page)++;
 			continue;
 		}
@@ -83,6 +86,25 @@ static uint64_t take_slots(struct hmm_region *region, struct hmm__batch *b, uint
 	return next;
 }
 
+/*
+ * It is copied: has it to be written?  A page that is clean by its print stays as it is.  Else the print is of what will be
+ * written.
+ */
+static void release(struct hmm_region *region, struct hmm__item *it)
+{
+	uint64_t *print = &region->space->frames[hmm__word_frame(it->word)].print;
+	uint64_t now = hmm__print_of(region, hmm__slot_address(region->pool, it->slot));
+
+	it->check = !(it->word & HMM__DIRTY) && *print == now;
+	if (it->check) {
+		hmm__page_leave(region, it->page, HMM__MAPPED, 0, 0);
+		return;
+	}
+	*print = now;
+	hmm__page_leave(region, it->page, HMM__MAPPED, it->keep ? 0 : HMM__DIRTY,
+	                HMM__WRITEBACK | (it->keep ? 0 : HMM__SUSPECT));
+}
+
 static void protect_and_copy(struct hmm_region *region, struct hmm__batch *b)
 {
 	struct hmm__engine *engine = region->engine;
@@ -91,7 +113,8 @@ static void protect_and_copy(struct hmm_region *region, struct hmm__batch *b)
 		struct hmm__item *it = &b->items[i];
 		struct hmm_span span = { hmm__page_address(region, it->page), (size_t)1 << region->shift };
 
-		it->keep = hmm__word_pins(it->word) != 0;
+		it->check = 0;
+		it->keep = hmm__word_pins(it->word) && it->word & HMM__DIRTY;
 		it->error = it->keep ? 0 : engine->ops->write_protect(engine->backend, &span, 1, 1);
 		b->unmaps[i] = (struct hmm_unmap){
 			.address = span.address, .slot = hmm__slot_address(region->pool, it->slot), .length = span.length,
@@ -107,7 +130,7 @@ static void protect_and_copy(struct hmm_region *region, struct hmm__batch *b)
 		if (it->error)
 			hmm__page_leave(region, it->page, HMM__MAPPED, 0, 0);
 		else
-			hmm__page_leave(region, it->page, HMM__MAPPED, it->keep ? 0 : HMM__DIRTY, HMM__WRITEBACK);
+			release(region, it);
 	}
 }
 
@@ -144,7 +167,7 @@ static int write_copies(struct hmm_region *region, struct hmm__batch *b)
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];
 
-		if (it->error)
+		if (it->error || it->check)
 			continue;
 		b->order[n] = (uint16_t)i;
 		b->vecs[n++] = (struct hmm_store_vec){ .offset = hmm__store_offset(region, it->page),

@@ -57,9 +57,11 @@ struct hmm__frame {
 	uint8_t listed : 1;        /* (s) 1: on the available list */
 	uint8_t named : 1;         /* (s) 1: on its old part, whose pages the policy has named */
 	uint8_t mapped : 1;        /* (s) 1: on the list of mapped frames */
+	uint8_t spent : 1;         /* (s) 1: the frame behind its slot was at an application's address: M3 */
 	uint8_t refused;           /* (s) 1: on it because its store refused it: dirty */
 	uint8_t proposed;          /* (s) 1: the policy named it and waits for our verdict */
 	uint8_t slot_refs;         /* (s) the laundry's writer, and a rescuer that copies meanwhile; last one frees it */
+	uint64_t print;            /* (p) of the contents that are clean, while the page is SUSPECT */
 };
 
 /* The window of one page size of one engine. */
@@ -98,11 +100,6 @@ struct hmm__streams {
 	_Atomic uint32_t next; /* the oldest: the next to be replaced */
 } __attribute__((aligned(64)));
 
-enum {
-	HMM__NO_GRANT_READ_ONLY = 1 << 0, /* some part is read-only: a grant needs the window's protection */
-	HMM__NO_GRANT_FORKED = 1 << 1,    /* shared with a forked child */
-};
-
 struct hmm_region {
 	/* Type-stable: the memory of a region is only ever reused for regions, so a stale reader may touch refs. */
 	_Atomic uint32_t refs;         /* users now; calls and faults */
@@ -132,7 +129,7 @@ struct hmm_region {
 	uint64_t refused;              /* (s) pages on the available list that its own store refused */
 	struct hmm__trouble trouble;   /* of its own store */
 	struct hmm__interval *read_only; /* (r) pages that may not be written */
-	_Atomic uint32_t no_grant;     /* (a) frames can't be granted: HMM__NO_GRANT_... */
+	_Atomic uint32_t has_read_only; /* (a) 1: read_only is not empty, so it has to be looked at */
 	_Atomic uint32_t advice;       /* (a) HMM_ADVISE_NORMAL, _RANDOM or _SEQUENTIAL */
 	struct hmm__streams streams[HMM__STRIPES]; /* (a) by hmm__stripe(): each thread reads at its own place */
 	struct hmm_region *next_free;  /* (g) */
@@ -174,7 +171,7 @@ struct hmm_space {
 	struct hmm__engine *supplier; /* (s) the engine opened first; NULL: none is open yet */
 	uint64_t held;               /* (s) V1 */
 	uint64_t peak_held;          /* (s) */
-	uint64_t free_slots;         /* (s) frames in free populated slots */
+	uint64_t free_slots;         /* (s) frames in free populated or spent slots */
 	uint64_t held_back;          /* (s) frames pinned or locked */
 	uint32_t largest;            /* (s) frames of the largest page size in use */
 	uint64_t reserve;            /* (s) frames that loads leave: to copy dirty pages out where they can't be granted */
@@ -400,6 +397,7 @@ void hmm__reserve(struct hmm_space *space, uint64_t n);           /* the lock is
 void hmm__credit_put(struct hmm_space *space, uint64_t n);
 uint32_t hmm__slot_take_populated(struct hmm__pool *pool);
 void hmm__slot_put_populated(struct hmm__pool *pool, uint32_t slot);
+void hmm__slot_put(struct hmm__pool *pool, uint32_t slot, bool spent); /* populated, or spent */
 void hmm__available_add(struct hmm_space *space, uint32_t frame);
 void hmm__available_add_refused(struct hmm_space *space, uint32_t frame);
 void hmm__available_remove(struct hmm_space *space, uint32_t frame);
@@ -520,8 +518,8 @@ void hmm__stream_advance(struct hmm__stream *stream, uint64_t page, uint64_t n);
 int hmm__region_make_tables(struct hmm_region *region); /* npages and flags are set: words and what goes with them */
 void hmm__region_free_tables(struct hmm_region *region);
 void hmm__give_back_idle(struct hmm_space *space); /* if there is no region and no cache any more */
-void hmm__no_grant(struct hmm_region *region, uint32_t why);
 void hmm__region_release(struct hmm_region *region, uint64_t page, uint64_t npages); /* they are unmapped and settled */
+bool hmm__read_only(struct hmm_region *region, uint64_t page, uint64_t npages); /* any part; takes the region's lock */
 
 /* gone.c */
 void hmm__gone(void *arg, uintptr_t address, size_t length);
