@@ -233,15 +233,25 @@ static bool drain(struct hmm__local *local)
 	return true;
 }
 
+/* Before each read: the number may be another file's by now, which must not be read from (wait_for_message). */
+#define MESSAGE_EVENTS (POLLIN | POLLRDNORM | POLLOUT)
+
+static bool message_waits(struct hmm__local *local)
+{
+	struct pollfd fd = { .fd = hmm__fd_number(local->uffd), .events = MESSAGE_EVENTS };
+
+	return hmm__sys_poll(&fd, 1, 0) == 1 && fd.revents == POLLIN;
+}
+
 /* A pager that was just busy is likely to be needed again at once: waking it costs more than looking a while. */
-static void drain_and_linger(struct hmm__local *local, uint64_t linger_ns)
+static void drain_and_linger(struct hmm__local *local, bool waits, uint64_t linger_ns)
 {
 	uint64_t until = 0;
 
-	for (;;) {
+	for (;; waits = message_waits(local)) {
 		uint64_t now;
 
-		if (drain(local)) {
+		if (waits && drain(local)) {
 			until = 0;
 			continue;
 		}
@@ -283,23 +293,24 @@ static void look_after(struct hmm__local *local)
 }
 
 /*
- * The numbers are looked up each time.  A userfaultfd says POLLIN and nothing else; nearly every other file says more (or
- * nothing), and is not read from.  While it says nothing we look from time to time.
+ * True: there is a message.  The numbers are looked up each time.  A userfaultfd says POLLIN and nothing else; nearly
+ * every other file says more (or nothing), and is not read from.  While it says nothing we look from time to time.
  */
-static void wait_for_message(struct hmm__local *local)
+static bool wait_for_message(struct hmm__local *local)
 {
 	struct pollfd fds[2] = {
-		{ .fd = hmm__fd_number(local->uffd), .events = POLLIN | POLLRDNORM | POLLOUT },
+		{ .fd = hmm__fd_number(local->uffd), .events = MESSAGE_EVENTS },
 		{ .fd = hmm__fd_number(local->stop), .events = POLLIN },
 	};
 	int r = hmm__sys_poll(fds, 2, LOOK_MS);
 
 	if (atomic_load(&local->stopping))
-		return;
+		return false;
 	if (r == 0 || (r > 0 && fds[0].revents != POLLIN))
 		look_after(local);
 	if (r > 0 && fds[1].revents) /* another file's: it would say so for ever */
 		(void)!hmm__fd_use_exact(local->stop);
+	return r > 0 && fds[0].revents == POLLIN;
 }
 
 static void *serve(void *arg)
@@ -309,10 +320,11 @@ static void *serve(void *arg)
 
 	hmm__tasks_add(1);
 	for (;;) {
-		wait_for_message(local);
+		bool waits = wait_for_message(local);
+
 		if (atomic_load(&local->stopping))
 			break;
-		drain_and_linger(local, pager ? SPIN_NS : 0);
+		drain_and_linger(local, waits, pager ? SPIN_NS : 0);
 	}
 	hmm__tasks_add(-1);
 	return NULL;
