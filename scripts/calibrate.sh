@@ -11,8 +11,8 @@ hmm_calibrate() {
 	# shellcheck disable=SC2034
 	hmm_machine="not measured" hmm_scale=${HMM_TEST_SCALE:-}
 	if ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -I. tests/calibration.c tests/calibrate.c -o "$1" && said=$("$1"); then
-		hmm_machine=$(printf '%s\n' "$said" | head -n 1)
-		hmm_scale=${hmm_scale:-$(printf '%s\n' "$said" | sed -n 's/^scale //p')}
+		hmm_machine=${said%%$'\n'*}
+		hmm_scale=${hmm_scale:-${said##*$'\n'scale }}
 	fi
 	# Nobody has measured: limits for any machine.
 	hmm_scale=${hmm_scale:-20}
