@@ -616,7 +616,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("held");
 	TCase *t = tcase_create("held");
 
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, test_patience(60));
 	tcase_add_loop_test(t, registered_buffer_keeps_what_is_read_into_it, 0, NBACKENDS);
 	tcase_add_loop_test(t, registered_buffer_of_a_region_that_forks_keeps_what_is_read_into_it, 0, NBACKENDS);
 	tcase_add_loop_test(t, registered_buffer_of_a_region_for_devices_keeps_what_is_read_into_it, 0, NBACKENDS);
