@@ -30,6 +30,10 @@ enum hmm_delivery {
 	HMM_DELIVERY_NONE = 2    /* nobody: windows only, for caches; never attached to addresses */
 };
 
+enum hmm_backend_flags {
+	HMM_BACKEND_INHERIT = 1 << 0 /* a forked child gets a copy of the windows; else they are empty there */
+};
+
 /* How frames travel between window and application. */
 enum hmm_engine {
 	HMM_ENGINE_AUTO = 0, /* whichever measured faster for the case */
@@ -57,7 +61,7 @@ struct hmm_backend_config {
 	uint32_t delivery; /* enum hmm_delivery */
 	uint32_t engine;   /* enum hmm_engine */
 	uint32_t pagers;   /* thread delivery: pager threads; 0: one */
-	uint32_t reserved;
+	uint32_t flags;    /* enum hmm_backend_flags */
 	uint64_t capacity; /* frames: the most that will ever be in use at once */
 	void *backend_arg; /* as in struct hmm_space_options */
 	void *arg;         /* first argument of the callbacks */
@@ -137,7 +141,10 @@ struct hmm_backend_ops {
 	int (*open)(const struct hmm_backend_config *config, void **ret_backend, uint32_t *ret_caps);
 	void (*close)(void *backend);
 
-	/* In a forked child, before anything else: renew what fork does not inherit.  The windows are empty after it. */
+	/*
+	 * In a forked child, before anything else: renew what fork does not inherit.  The windows are empty after it, with
+	 * HMM_BACKEND_INHERIT as they were.
+	 */
 	int (*reopen)(void *backend);
 
 	/* Frames in bulk: ask the supplier for n more; returns how many it allows (possibly 0).  And give them back. */

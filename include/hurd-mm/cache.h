@@ -19,7 +19,9 @@
  * volatile.  hmm_cache_get() then finds it at the same address with the same extra, or it is a miss: the extra is zero.  A
  * rekey does not move it.  The price is a few more misses where page sizes are mixed.
  *
- * In a forked child a cache of the parent is dead: calls return -ENODEV, and only hmm_cache_abandon() does anything.
+ * In a forked child a cache of the parent is dead: calls return -ENODEV, and only hmm_cache_abandon() does anything.  One made
+ * with HMM_CACHE_COPY_ON_FORK lives on there as a copy: pages, contents, extra and pins at the same addresses, shared with the
+ * parent by the kernel until either writes.
  *
  * Sources: pins and write order as in PostgreSQL's and InnoDB's buffer managers; the log rule of ARIES (Mohan et al.,
  * TODS 1992); optimistic reads as in LeanStore (Leis et al., ICDE 2018) and Linux' sequence locks.
@@ -39,8 +41,9 @@ struct hmm_cache;
 enum hmm_cache_flags {
 	HMM_CACHE_VOLATILE = 1 << 0, /* no store: a page that is not pinned may be dropped, whatever was written to it */
 	HMM_CACHE_STABLE = 1 << 1,   /* a page keeps its address, pinned or not, until it is evicted or dropped; see above */
-	HMM_CACHE_INCOHERENT = 1 << 2 /* caches and shared regions that say so too may use the same bytes of the store, each
+	HMM_CACHE_INCOHERENT = 1 << 2, /* caches and shared regions that say so too may use the same bytes of the store, each
 	                                 with copies of its own; what is written last stays */
+	HMM_CACHE_COPY_ON_FORK = 1 << 3 /* with VOLATILE: a forked child gets its own copy, for the price of the windows' page tables */
 };
 
 struct hmm_cache_options {

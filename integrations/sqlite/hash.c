@@ -101,11 +101,9 @@ void hmm__hash_truncate(struct pcache *c, unsigned limit)
 	}
 }
 
-/* The parent's pages of the budget are not there in a forked child: the table is forgotten, not looked at. */
-void hmm__hash_fini(struct pcache *c, bool forked)
+void hmm__hash_fini(struct pcache *c)
 {
-	if (!forked)
-		hmm__hash_truncate(c, 0);
+	hmm__hash_truncate(c, 0);
 	if (c->buckets != c->first_buckets)
 		sqlite3_free(c->buckets);
 	hmm__hash_init(c);

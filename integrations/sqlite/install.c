@@ -9,19 +9,14 @@
 
 struct group hmm__sqlite = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* Q5.  Registered after the space's own handlers, so this runs before calls of the space are waited for, some of which need the lock. */
 static void fork_prepare(void)
 {
 	pthread_mutex_lock(&hmm__sqlite.lock);
 }
 
-static void fork_parent(void)
+static void fork_done(void)
 {
-	pthread_mutex_unlock(&hmm__sqlite.lock);
-}
-
-static void fork_child(void)
-{
-	atomic_fetch_add(&hmm__sqlite.generation, 1); /* Q5 */
 	pthread_mutex_unlock(&hmm__sqlite.lock);
 }
 
@@ -29,7 +24,7 @@ static int at_fork(void)
 {
 	static bool done;
 
-	if (!done && pthread_atfork(fork_prepare, fork_parent, fork_child))
+	if (!done && pthread_atfork(fork_prepare, fork_done, fork_done))
 		return -ENOMEM;
 	done = true;
 	return 0;

@@ -15,12 +15,6 @@ static struct pcache *of(sqlite3_pcache *pc)
 	return (struct pcache *)pc;
 }
 
-/* Of the process that this one was forked from (Q5). */
-static bool orphaned(const struct pcache *c)
-{
-	return UNLIKELY(c->generation != atomic_load_explicit(&hmm__sqlite.generation, memory_order_relaxed));
-}
-
 static int x_init(void *arg)
 {
 	(void)arg;
@@ -46,7 +40,6 @@ static sqlite3_pcache *x_create(int page_size, int extra, int purgeable)
 	c->page_size = (size_t)page_size;
 	c->extra = (unsigned)extra;
 	c->paged = purgeable != 0;
-	c->generation = atomic_load(&hmm__sqlite.generation);
 	hmm__hash_init(c);
 	hmm__places_init(c);
 	pthread_mutex_lock(&hmm__sqlite.lock);
@@ -63,9 +56,9 @@ static void x_destroy(sqlite3_pcache *pc)
 {
 	struct pcache *c = of(pc);
 
-	if (c->cache && !orphaned(c))
+	if (c->cache)
 		hmm__places_release(c);
-	hmm__hash_fini(c, orphaned(c));
+	hmm__hash_fini(c);
 	hmm__places_fini(c);
 	c->held = 0;
 	hmm__sqlite_publish(c);
@@ -151,7 +144,7 @@ __attribute__((noinline)) static sqlite3_pcache_page *make_page(struct pcache *c
 {
 	struct page *p = NULL;
 
-	if (!create || orphaned(c))
+	if (!create)
 		return NULL;
 	if (c->paged)
 		p = make_paged(c, key, create == 1);
@@ -249,7 +242,7 @@ static void x_rekey(sqlite3_pcache *pc, sqlite3_pcache_page *page, unsigned from
 	struct page *p = (struct page *)page;
 	struct place *at = place_of(c, from);
 
-	if (from == to || orphaned(c))
+	if (from == to)
 		return;
 	drop_number(c, to);
 	if (at->page == p)
@@ -276,8 +269,6 @@ static void x_truncate(sqlite3_pcache *pc, unsigned limit)
 {
 	struct pcache *c = of(pc);
 
-	if (orphaned(c))
-		return;
 	hmm__hash_truncate(c, limit);
 	hmm__places_truncate(c, limit);
 	hmm__sqlite_publish(c);
@@ -293,7 +284,7 @@ static void x_shrink(sqlite3_pcache *pc)
 {
 	struct pcache *c = of(pc);
 
-	if (!c->cache || orphaned(c))
+	if (!c->cache)
 		return;
 	hmm__places_release(c);
 	if (hmm_cache_shrink(c->cache, UINT64_MAX) >= 0)

@@ -21,7 +21,8 @@
  *     But the policy hears nothing of such hits.  So it is done only where hits are what counts: not from a miss on while
  *     the space evicts pages, until CALM pages were unpinned without another one.
  * Q4  The group's sum of pinned pages lags behind each cache's count by at most PUBLISH_STEP pages.
- * Q5  After a fork the parent's caches can only be ended; new ones can be made.
+ * Q5  A forked child has a copy of all of it, as it has of SQLite's memory: pages lie where they lay (HMM_CACHE_COPY_ON_FORK).
+ *     So nothing here knows whether it is in a child; only the group's lock is held while the process forks.
  */
 #ifndef HMM_SQLITE_PCACHE_H
 #define HMM_SQLITE_PCACHE_H
@@ -74,7 +75,6 @@ struct pcache {
 
 	unsigned extra;          /* bytes that SQLite wants with each page */
 	bool paged;              /* purgeable */
-	unsigned generation;     /* group.generation as this was made */
 	unsigned highest;        /* number of a page that was ever in the cache */
 	unsigned reached;        /* ... or in its tables, under an earlier owner */
 	unsigned npages;         /* placed and not dropped: in the budget, at most */
@@ -87,7 +87,14 @@ struct pcache {
 	struct place first_places[FIRST_PLACES];
 };
 
-struct spare; /* spare.c */
+/* A cache of the space whose owner has ended, emptied (spare.c). */
+#define SPARES_MAX 16u
+struct spare {
+	struct hmm_cache *cache;
+	size_t page_size;
+	uint64_t frame_bytes;
+	unsigned extra, reached;
+};
 
 /* One in a process, as SQLite's configuration is. */
 struct group {
@@ -96,10 +103,9 @@ struct group {
 	pthread_mutex_t lock;
 	struct pcache *caches;            /* lock */
 	unsigned ncaches;                 /* lock */
-	struct spare *spares;             /* lock */
+	struct spare spares[SPARES_MAX];  /* lock */
 	unsigned nspares;                 /* lock */
 	struct hmm_sqlite_stats ended;    /* lock: of caches that are gone */
-	_Atomic unsigned generation;      /* forks */
 	_Atomic int64_t allotted_bytes;   /* Q6 */
 	_Atomic unsigned npaged;          /* caches with pages in the budget */
 	_Atomic uint64_t budget;          /* bytes, as last seen */
@@ -143,7 +149,7 @@ bool hmm__sqlite_crowded(struct pcache *c);    /* so much is pinned that changed
 void hmm__hash_init(struct pcache *c);
 void hmm__hash_grow(struct pcache *c);
 void hmm__hash_truncate(struct pcache *c, unsigned limit); /* pages from limit on; plain ones are freed */
-void hmm__hash_fini(struct pcache *c, bool forked);
+void hmm__hash_fini(struct pcache *c);
 struct page *hmm__plain_make(struct pcache *c, unsigned key); /* not there yet.  NULL: no memory */
 void hmm__plain_drop(struct pcache *c, struct page *p);
 

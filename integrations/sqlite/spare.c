@@ -3,42 +3,30 @@
  * spare.c - caches of the space that have ended, for the next of the same size
  *
  * SQLite makes a cache for each temporary table, and many never hold a page: so a cache of the space is made for the first
- * page only, and small ones are kept, emptied, when SQLite is done with them.
+ * page only, and small ones are kept, emptied, when SQLite is done with them.  The list needs no memory of SQLite's:
+ * an application that has closed everything may expect sqlite3_memory_used() to be what it was.
  */
 #include <errno.h>
 
 #include "pcache.h"
 
-#define SPARES_MAX 16u
 #define SPARE_PAGES 65536u /* tables that were used further are given back: emptying goes through them */
 #define FEW_PAGES 256u
 #define WAIT_MS 1u         /* for a pin to go, before ordinary memory is used (Q2) */
 
-struct spare {
-	struct spare *next;
-	struct hmm_cache *cache;
-	size_t page_size;
-	uint64_t frame_bytes;
-	unsigned extra, generation, reached;
-};
-
-static unsigned generation(void)
+/* One that fits, taken off the list; its cache is NULL if there is none. */
+static struct spare take(const struct pcache *c)
 {
-	return atomic_load_explicit(&hmm__sqlite.generation, memory_order_relaxed);
-}
-
-/* One that fits, taken off the list; or one of the parent's, which can only be ended. */
-static struct spare *take(const struct pcache *c)
-{
-	struct spare **link, *s;
+	struct spare s = { .cache = NULL };
 
 	pthread_mutex_lock(&hmm__sqlite.lock);
-	for (link = &hmm__sqlite.spares; (s = *link); link = &s->next) {
-		if (s->generation != generation() || (s->page_size == c->page_size && s->extra == c->extra)) {
-			*link = s->next;
-			hmm__sqlite.nspares--;
-			break;
-		}
+	for (unsigned i = 0; i < hmm__sqlite.nspares && !s.cache; i++) {
+		struct spare *at = &hmm__sqlite.spares[i];
+
+		if (at->page_size != c->page_size || at->extra != c->extra)
+			continue;
+		s = *at;
+		*at = hmm__sqlite.spares[--hmm__sqlite.nspares];
 	}
 	pthread_mutex_unlock(&hmm__sqlite.lock);
 	return s;
@@ -69,28 +57,21 @@ static void bury(struct hmm_cache *cache)
 
 static bool reuse(struct pcache *c)
 {
-	struct spare *s;
-	bool ours = false;
+	struct spare s = take(c);
 
-	while (!ours && (s = take(c))) {
-		ours = s->generation == generation();
-		if (ours) {
-			c->frame_bytes = s->frame_bytes;
-			c->reached = s->reached;
-			attach(c, s->cache);
-		} else {
-			hmm_cache_abandon(s->cache);
-		}
-		sqlite3_free(s);
-	}
-	if (ours)
-		atomic_fetch_add_explicit(&hmm__sqlite.reused, 1, memory_order_relaxed);
-	return ours;
+	if (!s.cache)
+		return false;
+	c->frame_bytes = s.frame_bytes;
+	c->reached = s.reached;
+	attach(c, s.cache);
+	atomic_fetch_add_explicit(&hmm__sqlite.reused, 1, memory_order_relaxed);
+	return true;
 }
 
 static int make(struct pcache *c)
 {
-	struct hmm_cache_options o = { .size = sizeof(o), .flags = HMM_CACHE_VOLATILE | HMM_CACHE_STABLE, .wait_ms = WAIT_MS,
+	struct hmm_cache_options o = { .size = sizeof(o), .wait_ms = WAIT_MS,
+		                       .flags = HMM_CACHE_VOLATILE | HMM_CACHE_STABLE | HMM_CACHE_COPY_ON_FORK,
 		                       .extra = (uint32_t)sizeof(struct page) + c->extra };
 	struct hmm_cache_stats stats = { .size = sizeof(stats) };
 	struct hmm_cache *cache;
@@ -131,26 +112,17 @@ static int empty(const struct pcache *c, struct hmm_cache *cache)
 static bool keep(const struct pcache *c, struct hmm_cache *cache)
 {
 	unsigned reached = c->highest > c->reached ? c->highest : c->reached;
-	struct spare *s;
 	bool kept;
 
 	if (reached >= SPARE_PAGES || empty(c, cache))
 		return false;
-	s = sqlite3_malloc64(sizeof(*s));
-	if (!s)
-		return false;
-	*s = (struct spare){ .cache = cache, .page_size = c->page_size, .frame_bytes = c->frame_bytes,
-		             .extra = c->extra, .generation = c->generation, .reached = reached };
 	pthread_mutex_lock(&hmm__sqlite.lock);
 	kept = hmm__sqlite.nspares < SPARES_MAX;
-	if (kept) {
-		s->next = hmm__sqlite.spares;
-		hmm__sqlite.spares = s;
-		hmm__sqlite.nspares++;
-	}
+	if (kept)
+		hmm__sqlite.spares[hmm__sqlite.nspares++] = (struct spare){
+			.cache = cache, .page_size = c->page_size, .frame_bytes = c->frame_bytes, .extra = c->extra,
+			.reached = reached };
 	pthread_mutex_unlock(&hmm__sqlite.lock);
-	if (!kept)
-		sqlite3_free(s);
 	return kept;
 }
 
@@ -161,24 +133,15 @@ void hmm__sqlite_end(struct pcache *c)
 	if (!cache)
 		return;
 	attach(c, NULL);
-	if (c->generation != generation())
-		hmm_cache_abandon(cache);
-	else if (!keep(c, cache))
+	if (!keep(c, cache))
 		bury(cache);
 	atomic_fetch_sub_explicit(&hmm__sqlite.npaged, 1, memory_order_relaxed);
 }
 
 void hmm__sqlite_spares_end(void)
 {
-	struct spare *next;
-
-	for (struct spare *s = hmm__sqlite.spares; s; s = next) {
-		next = s->next;
-		hmm__sqlite.spares = next;
-		hmm__sqlite.nspares--;
-		bury(s->cache);
-		sqlite3_free(s);
-	}
+	while (hmm__sqlite.nspares)
+		bury(hmm__sqlite.spares[--hmm__sqlite.nspares].cache);
 }
 
 static void add(struct hmm_sqlite_stats *sum, struct hmm_cache *cache)
@@ -201,7 +164,7 @@ void hmm__sqlite_sum(struct hmm_sqlite_stats *sum)
 	sum->caches = hmm__sqlite.ncaches;
 	for (const struct pcache *c = hmm__sqlite.caches; c; c = c->next)
 		add(sum, c->cache);
-	for (const struct spare *s = hmm__sqlite.spares; s; s = s->next)
-		add(sum, s->cache);
+	for (unsigned i = 0; i < hmm__sqlite.nspares; i++)
+		add(sum, hmm__sqlite.spares[i].cache);
 	pthread_mutex_unlock(&hmm__sqlite.lock);
 }

@@ -36,6 +36,12 @@ static bool windows_only(const struct hmm__local *local)
 	return local->config.delivery == HMM_DELIVERY_NONE;
 }
 
+/* Does a forked child get the windows as they are? */
+static bool inherits(const struct hmm__local *local)
+{
+	return local->config.flags & HMM_BACKEND_INHERIT;
+}
+
 static void open_pidfd(struct hmm__local *local)
 {
 	local->pidfd = hmm__sys_pidfd_open();
@@ -202,7 +208,7 @@ static int local_window(void *backend, unsigned page_shift, uint32_t nslots, voi
 	if (r)
 		return r;
 	/* Registered, because UFFDIO_MOVE takes only registered destinations.  Nobody touches an empty slot. */
-	r = prepare(local, base, length, false);
+	r = prepare(local, base, length, inherits(local));
 	if (!r)
 		r = add_range(local, &local->windows, base, length, 0);
 	if (r) {
@@ -435,7 +441,7 @@ static int reregister(struct hmm__local *local)
 {
 	int r;
 
-	for (struct hmm__local_range *w = local->windows; w; w = w->next) {
+	for (struct hmm__local_range *w = inherits(local) ? NULL : local->windows; w; w = w->next) {
 		void *base;
 
 		r = hmm__sys_mmap(w->base, w->length, PROT_READ | PROT_WRITE,

@@ -157,7 +157,8 @@ static int mock_reopen(void *backend)
 	hmm__lock_init(&b->mock->lock, HMM__RANK_BACKEND);
 	for (i = 0; i < HMM_MOCK_SITES; i++)
 		hmm__lock_init(&b->mock->sites[i].lock, HMM__RANK_BACKEND);
-	hmm__mock_windows_reset(b);
+	if (!(b->config.flags & HMM_BACKEND_INHERIT))
+		hmm__mock_windows_reset(b);
 	hmm__mock_ranges_reopen(b);
 	return 0;
 }

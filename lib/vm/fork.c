@@ -7,7 +7,8 @@
  *     share slots.
  * K2  child: what is mapped in a copied region came along by the kernel's copy-on-write, but without its write
  *     protection, so it counts as dirty.  Windows did not come along: what was available is absent again (it is clean,
- *     the store has it).  userfaultfd and threads are made anew.
+ *     the store has it); but those of caches that are copied, which are as they were (C13).  userfaultfd and threads are made
+ *     anew.
  * K3  If the child can't be given its copy, the range is unmapped there: an access fails, it never reads zeros.
  * K4  Absent addresses are reserved before anything else is mapped in the child: else the stacks of its new threads
  *     would lie there, and a stray access would not fail.
@@ -121,18 +122,18 @@ static void parent(void)
 	hmm__signals_restore(&mask);
 }
 
-/* Every page that does not live on in the child gives up its frame. */
+/* Every page of a region that does not live on in the child gives up its frame; what caches have left is counted. */
 static void fix_pages(struct hmm_space *space)
 {
-	uint64_t held = 0;
+	struct hmm__cache_kept kept = hmm__cache_forked(space);
+	uint64_t held = kept.resident;
 
-	hmm__cache_forked(space);
 	for (uint32_t i = 0; i < space->fresh_frame; i++) {
 		struct hmm__frame *f = &space->frames[i];
 		hmm__word *word;
 		uint64_t w;
 
-		if (!f->region)
+		if (!f->region || f->region->cache)
 			continue;
 		word = &f->region->words[f->page];
 		w = atomic_load(word);
@@ -153,19 +154,22 @@ static void fix_pages(struct hmm_space *space)
 		hmm__page_leave_absent(f->region, f->page, 0, 0);
 		hmm__frame_put(space, i);
 	}
-	space->held = space->resident = held;
-	space->available = space->laundry = space->free_slots = space->refused_swap = 0;
+	space->resident = held;
+	space->held = held + kept.free;
+	space->free_slots = kept.free;
+	space->available = space->laundry = space->refused_swap = 0;
 	space->available_first = space->available_last = space->named_last = HMM__NO_FRAME;
 	space->named = 0;
 }
 
+/* Windows that did not come along. */
 static void fix_pools(struct hmm_space *space)
 {
 	for (unsigned e = 0; e < HMM__ENGINES; e++) {
 		for (unsigned o = 0; o < HMM__ORDERS; o++) {
 			struct hmm__pool *pool = &space->engines[e].pools[o];
 
-			if (!pool->base)
+			if (!pool->base || e == HMM__CACHES_COPIED)
 				continue;
 			hmm__slotmap_empty(&pool->map);
 			for (unsigned i = 0; i < HMM__BOUNCES; i++)

@@ -481,12 +481,14 @@ int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool 
 	return r;
 }
 
-int hmm__engine_open(struct hmm_space *space, uint32_t delivery, struct hmm__engine **ret_engine)
+int hmm__engine_open(struct hmm_space *space, uint32_t number, struct hmm__engine **ret_engine)
 {
-	struct hmm__engine *engine = &space->engines[delivery];
+	struct hmm__engine *engine = &space->engines[number];
+	uint32_t delivery = HMM__MIN(number, (uint32_t)HMM_DELIVERY_NONE);
 	struct hmm_backend_config config = {
 		.size = sizeof(config), .delivery = delivery, .engine = space->engine_choice, .pagers = space->pagers,
-		.capacity = space->capacity, .backend_arg = space->backend_arg, .arg = space,
+		.flags = number == HMM__CACHES_COPIED ? HMM_BACKEND_INHERIT : 0, .capacity = space->capacity,
+		.backend_arg = space->backend_arg, .arg = space,
 		.fault = hmm__fault, .gone = hmm__gone, .pressure = hmm__pressure,
 	};
 	int r = 0;

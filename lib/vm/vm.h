@@ -45,7 +45,9 @@
 #define HMM__STRIPES 8u
 #define HMM__REGION_BITS 24
 #define HMM__POISONED_MAX 32u
-#define HMM__ENGINES 3u         /* by delivery, and one for caches, whose pages are not mapped */
+#define HMM__CACHES 2u          /* the engine of caches, whose pages are not mapped */
+#define HMM__CACHES_COPIED 3u   /* ... of which a forked child gets a copy (HMM_CACHE_COPY_ON_FORK) */
+#define HMM__ENGINES 4u         /* by delivery, and those two */
 #define HMM__RESIDENT_MIN 16u  /* frames that pins and locks must leave */
 
 /* A resident page, or one whose contents are kept in the window. */
@@ -219,7 +221,7 @@ struct hmm_space {
 	_Atomic uint32_t keep_now;       /* (a) */
 
 	struct hmm__lock engine_lock; /* making engines and pools */
-	struct hmm__engine engines[HMM__ENGINES]; /* by delivery */
+	struct hmm__engine engines[HMM__ENGINES]; /* by delivery, HMM__CACHES, HMM__CACHES_COPIED */
 	const struct hmm_backend_ops *ops; /* (i) */
 	void *backend_arg;           /* (i) */
 
@@ -411,7 +413,7 @@ void hmm__bounce_flush(struct hmm_space *space);
 /* No lock held: turn free populated slots into credits until `want` of them are there; returns credits made. */
 uint64_t hmm__slots_release(struct hmm_space *space, uint64_t want);
 int hmm__pool_open(struct hmm__engine *engine, unsigned shift, struct hmm__pool **ret_pool);
-int hmm__engine_open(struct hmm_space *space, uint32_t delivery, struct hmm__engine **ret_engine);
+int hmm__engine_open(struct hmm_space *space, uint32_t number, struct hmm__engine **ret_engine); /* number: in engines */
 void hmm__engine_close(struct hmm__engine *engine);
 
 /* supply.c */

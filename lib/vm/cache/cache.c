@@ -16,7 +16,7 @@
 #include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
 
-#define FLAGS_KNOWN (HMM_CACHE_VOLATILE | HMM_CACHE_STABLE | HMM_CACHE_INCOHERENT)
+#define FLAGS_KNOWN (HMM_CACHE_VOLATILE | HMM_CACHE_STABLE | HMM_CACHE_INCOHERENT | HMM_CACHE_COPY_ON_FORK)
 #define PAGE_SIZE_MIN 512u
 #define PAGE_SIZE_MAX 65536u
 #define EXTRA_MAX 4096u
@@ -45,6 +45,8 @@ static int check_options(struct hmm_space *space, struct hmm_store *store, size_
 		o->max_pages = PAGES_DEFAULT;
 	if (!o->wait_ms)
 		o->wait_ms = WAIT_MS;
+	if (o->flags & HMM_CACHE_COPY_ON_FORK && !(o->flags & HMM_CACHE_VOLATILE))
+		return -EINVAL;
 	if (o->extra > EXTRA_MAX || o->flags & ~(uint32_t)FLAGS_KNOWN || o->max_pages > PAGES_MOST ||
 	    o->offset & (page_size - 1))
 		return -EINVAL;
@@ -198,7 +200,8 @@ static int make_cache(struct hmm_cache *cache, struct hmm_store *store, uint64_t
 	if (!r)
 		r = make_cached(space);
 	if (!r)
-		r = hmm__cache_pool_open(space, stride_of(store, cache->page_size, cache->extra), &cache->pool);
+		r = hmm__cache_pool_open(space, hmm__cache_lives_on(cache) ? HMM__CACHES_COPIED : HMM__CACHES,
+		                         stride_of(store, cache->page_size, cache->extra), &cache->pool);
 	if (r)
 		return r;
 	region = cache->region;

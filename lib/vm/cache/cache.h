@@ -29,6 +29,9 @@
  *     done with the word: so tables of a cache that is destroyed outlive those who write its pages.
  * C12 With HMM_CACHE_STABLE a page has one slot from LOADING to ABSENT: callers keep pointers to it, and into it, while
  *     nobody has it pinned.  Where compaction would move it, it is evicted if it is clean.
+ * C13 In a forked child caches are dead, their pages ABSENT; but for those of HMM_CACHE_COPY_ON_FORK, whose windows are
+ *     inherited (an engine of their own, HMM__CACHES_COPIED): all is as it was, pins too, and a page that another thread was
+ *     about to load is ABSENT.
  */
 #ifndef HMM_VM_CACHE_H
 #define HMM_VM_CACHE_H
@@ -150,7 +153,8 @@ static inline struct hmm__cached *hmm__cached(const struct hmm_space *space, uin
 }
 
 /* pool.c: no lock held */
-int hmm__cache_pool_open(struct hmm_space *space, uint32_t stride, struct hmm__cache_pool **ret_pool);
+/* engine: HMM__CACHES or HMM__CACHES_COPIED */
+int hmm__cache_pool_open(struct hmm_space *space, uint32_t engine, uint32_t stride, struct hmm__cache_pool **ret_pool);
 void hmm__cache_pool_close(struct hmm_space *space, struct hmm__cache_pool *pool);
 uint64_t hmm__cache_pool_bytes(const struct hmm_space *space); /* under the lock */
 
@@ -172,7 +176,17 @@ bool hmm__cache_stuck(struct hmm_space *space);
 
 /* cache.c */
 uint64_t hmm__cache_dirty_frames(struct hmm_space *space); /* frames with dirty pages; no lock held */
-void hmm__cache_forked(struct hmm_space *space); /* in the child: caches are dead, their frames out of the books */
+
+/* fork.c: in the child, before other frames are looked at.  Frames of caches that live on there (C13), for the books. */
+struct hmm__cache_kept {
+	uint64_t resident; /* extents */
+	uint64_t free;     /* free populated slots of their windows */
+};
+struct hmm__cache_kept hmm__cache_forked(struct hmm_space *space);
+static inline bool hmm__cache_lives_on(const struct hmm_cache *cache)
+{
+	return cache->flags & HMM_CACHE_COPY_ON_FORK;
+}
 
 /* C6: called before anybody can use the slot or its contents anew. */
 static inline void hmm__cache_changed(struct hmm_space *space, uint32_t frame)
@@ -305,6 +319,7 @@ void hmm__pins_put(struct hmm_cache *cache, uint64_t page, unsigned mode);
 void hmm__pins_gone(struct hmm_cache *cache, uint64_t page);
 void hmm__pins_moved(struct hmm_cache *cache, uint64_t from, uint64_t to);
 void hmm__pins_report(struct hmm_cache *cache);
+void hmm__pins_forked(struct hmm_cache *cache); /* in the child: another thread may have held its lock */
 void hmm__pins_fini(struct hmm_cache *cache);
 
 #endif

@@ -236,6 +236,12 @@ void hmm__pins_report(struct hmm_cache *cache)
 	}
 }
 
+void hmm__pins_forked(struct hmm_cache *cache)
+{
+	if (cache->pins)
+		hmm__lock_init(&cache->pins->lock, HMM__RANK_PINS);
+}
+
 void hmm__pins_fini(struct hmm_cache *cache)
 {
 	if (cache->pins)
@@ -266,6 +272,11 @@ void hmm__pins_moved(struct hmm_cache *cache, uint64_t from, uint64_t to)
 }
 
 void hmm__pins_report(struct hmm_cache *cache)
+{
+	(void)cache;
+}
+
+void hmm__pins_forked(struct hmm_cache *cache)
 {
 	(void)cache;
 }

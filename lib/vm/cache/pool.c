@@ -50,7 +50,7 @@ static void free_pool(struct hmm__cache_pool *pool)
 	hmm__free(pool, sizeof(*pool));
 }
 
-static int make_pool(struct hmm_space *space, uint32_t stride, struct hmm__cache_pool **ret_pool)
+static int make_pool(struct hmm_space *space, uint32_t engine_number, uint32_t stride, struct hmm__cache_pool **ret_pool)
 {
 	unsigned shift = choose_shift(stride, hmm__peek(&space->budget));
 	struct hmm__cache_pool *pool = shift ? hmm__alloc(sizeof(*pool)) : NULL;
@@ -66,7 +66,7 @@ static int make_pool(struct hmm_space *space, uint32_t stride, struct hmm__cache
 	pool->weight = frames_of(shift);
 	pool->unit = (uint32_t)__builtin_ctz(stride);
 	pool->partly = HMM__NO_SLOT;
-	r = hmm__engine_open(space, HMM_DELIVERY_NONE, &engine);
+	r = hmm__engine_open(space, engine_number, &engine);
 	if (!r)
 		r = hmm__pool_open(engine, shift, &pool->window);
 	if (!r) {
@@ -87,31 +87,32 @@ static int make_pool(struct hmm_space *space, uint32_t stride, struct hmm__cache
 }
 
 /* Under the lock: one with this stride, with one user more. */
-static struct hmm__cache_pool *find_pool(struct hmm_space *space, uint32_t stride)
+static struct hmm__cache_pool *find_pool(struct hmm_space *space, uint32_t engine_number, uint32_t stride)
 {
 	struct hmm__cache_pool *pool = space->cache_pools;
 
-	while (pool && pool->stride != stride)
+	while (pool && (pool->stride != stride || pool->window->engine != &space->engines[engine_number]))
 		pool = pool->next;
 	if (pool)
 		pool->users++;
 	return pool;
 }
 
-int hmm__cache_pool_open(struct hmm_space *space, uint32_t stride, struct hmm__cache_pool **ret_pool)
+int hmm__cache_pool_open(struct hmm_space *space, uint32_t engine_number, uint32_t stride,
+                         struct hmm__cache_pool **ret_pool)
 {
 	struct hmm__cache_pool *fresh, *pool;
 	int r;
 
 	hmm__lock(&space->lock);
-	pool = find_pool(space, stride);
+	pool = find_pool(space, engine_number, stride);
 	hmm__unlock(&space->lock);
 	if (!pool) {
-		r = make_pool(space, stride, &fresh);
+		r = make_pool(space, engine_number, stride, &fresh);
 		if (r)
 			return r;
 		hmm__lock(&space->lock);
-		pool = find_pool(space, stride); /* another thread may have been first */
+		pool = find_pool(space, engine_number, stride); /* another thread may have been first */
 		if (!pool) {
 			pool = fresh;
 			fresh = NULL;
