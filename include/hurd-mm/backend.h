@@ -178,6 +178,14 @@ struct hmm_backend_ops {
 
 	/* Accesses to these absent pages get SIGBUS (on), or trap again (off).  -ENOTSUP without the capability. */
 	int (*poison)(void *backend, void *base, size_t length, int on);
+
+	/*
+	 * Optional.  on: a fork is about to come that knows of us, so its child shall get the ranges attached with
+	 * HMM_ATTACH_INHERIT.  off: it is over, also where it failed; until the next one children get none of them, for one that
+	 * was made without our knowledge would read zeros where nothing is mapped.  Returns 0, or the first error, with as much
+	 * done as could be.  Called by the forking thread; reopen does it for the child.
+	 */
+	int (*inherit)(void *backend, int on);
 };
 
 /* The local kernel, by userfaultfd.  backend_arg: NULL. */

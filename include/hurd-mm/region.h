@@ -15,8 +15,9 @@ enum hmm_region_flags {
 	                                     are copies: others see them when they were written, see hmm_region_invalidate() */
 	HMM_REGION_READ_ONLY = 1 << 1,    /* writes get SIGSEGV, until hmm_region_protect() allows them */
 	HMM_REGION_FIXED = 1 << 2,        /* exactly at `address`, or -EEXIST */
-	HMM_REGION_COPY_ON_FORK = 1 << 3, /* a forked child gets its own copy; else the range is absent there.  Not with
-	                                     SHARED: the child would write the parent's pages over the store */
+	HMM_REGION_COPY_ON_FORK = 1 << 3, /* a child of fork(2) gets its own copy; else the range is absent there, as in
+	                                     any child made without fork's handlers.  Not with SHARED: the child would
+	                                     write the parent's pages over the store */
 	HMM_REGION_LOCKED = 1 << 4,       /* as hmm_region_lock() on all of it */
 	HMM_REGION_NO_READ_AHEAD = 1 << 5, /* never load more than was asked for */
 	HMM_REGION_INCOHERENT = 1 << 7,   /* with SHARED: regions and caches that say so too may use the same bytes of the

@@ -167,17 +167,19 @@ static int reserve(void *hint, size_t length, unsigned page_shift, int prot, boo
 	return 0;
 }
 
+/*
+ * No child gets it by itself: a copy without our userfaultfd reads zeros where nothing is mapped.  local_inherit() lets those
+ * through that fork's handlers will look after.  Windows that nothing traps in may be inherited at any time (`inherit`).
+ */
 static int prepare(struct hmm__local *local, void *base, size_t length, bool inherit)
 {
 	int r = hmm__sys_madvise(base, length, MADV_NOHUGEPAGE);
 
 	if (r && r != -EINVAL) /* -EINVAL: a kernel without huge pages */
 		return r;
-	if (!inherit) {
-		r = hmm__sys_madvise(base, length, MADV_DONTFORK);
-		if (r)
-			return r;
-	}
+	r = inherit ? 0 : hmm__sys_madvise(base, length, MADV_DONTFORK);
+	if (r)
+		return r;
 	return windows_only(local) ? 0 : hmm__sys_uffd_register(local->uffd, base, length, register_mode, NULL);
 }
 
@@ -294,7 +296,7 @@ static int local_attach(void *backend, void *hint, size_t length, unsigned page_
 
 	if (r)
 		return r;
-	r = prepare(local, base, length, flags & HMM_ATTACH_INHERIT);
+	r = prepare(local, base, length, false);
 	if (!r)
 		r = add_range(local, &local->ranges, base, length, flags);
 	if (r) {
@@ -437,6 +439,30 @@ static int local_poison(void *backend, void *base, size_t length, int on)
 	return hmm__sys_madvise(base, length, MADV_DONTNEED); /* drops the marker */
 }
 
+/*
+ * Neighbours may be one mapping to the kernel, and splitting it may fail where the whole would go: what failed is tried once
+ * more after the others.
+ */
+static int local_inherit(void *backend, int on)
+{
+	struct hmm__local *local = backend;
+	int first = -1;
+
+	for (unsigned round = 0; first && round < 3; round++) {
+		first = 0;
+		hmm__lock(&local->lock);
+		for (struct hmm__local_range *range = local->ranges; range; range = range->next) {
+			int r = range->flags & HMM_ATTACH_INHERIT
+			                ? hmm__sys_madvise(range->base, range->length, on ? MADV_DOFORK : MADV_DONTFORK)
+			                : 0;
+
+			first = first ? first : r;
+		}
+		hmm__unlock(&local->lock);
+	}
+	return first;
+}
+
 static int reregister(struct hmm__local *local)
 {
 	int r;
@@ -462,7 +488,7 @@ static int reregister(struct hmm__local *local)
 			return r;
 		link = &range->next;
 	}
-	return 0;
+	return local_inherit(local, 0);
 }
 
 static int local_reopen(void *backend)
@@ -502,6 +528,7 @@ static const struct hmm_backend_ops local_ops = {
 	.harvest = hmm__local_harvest,
 	.wake = hmm__local_wake,
 	.poison = local_poison,
+	.inherit = local_inherit,
 };
 
 const struct hmm_backend_ops *hmm_backend_local(void)

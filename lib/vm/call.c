@@ -10,6 +10,8 @@ int hmm__call_begin(struct hmm__call *call, struct hmm_region *region)
 {
 	if (!region)
 		return -EINVAL;
+	if (hmm__is_stray())
+		return -ECHILD;
 	*call = (struct hmm__call){ .region = region };
 	hmm__signals_block(&call->mask);
 	if (hmm__region_hold(region))
@@ -45,15 +47,20 @@ int hmm__call_range(struct hmm__call *call, struct hmm_region *region, const voi
 	return 0;
 }
 
-void hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space)
+int hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space)
 {
+	if (hmm__is_stray())
+		return -ECHILD;
 	*call = (struct hmm__call){ .space = space };
 	hmm__signals_block(&call->mask);
 	hmm__call_reenter(space);
+	return 0;
 }
 
-void hmm__call_begin_light(struct hmm__call *call, struct hmm_space *space)
+int hmm__call_begin_light(struct hmm__call *call, struct hmm_space *space)
 {
+	if (hmm__is_stray())
+		return -ECHILD;
 	call->region = NULL;
 	call->space = space;
 	call->open = true;
@@ -62,6 +69,7 @@ void hmm__call_begin_light(struct hmm__call *call, struct hmm_space *space)
 	hmm__call_reenter(space);
 	if (HMM__UNLIKELY(call->open && atomic_load(&hmm__signals_matter))) /* G2 */
 		hmm__call_block(call);
+	return 0;
 }
 
 void hmm__call_block(struct hmm__call *call)

@@ -16,17 +16,18 @@ struct hmm__call {
 	sigset_t mask;
 };
 
-/* -EINVAL for NULL, -ENOENT for a region that is going. */
+/* -EINVAL for NULL, -ENOENT for a region that is going, -ECHILD as below. */
 int hmm__call_begin(struct hmm__call *call, struct hmm_region *region);
 /* The same, and turn a range into pages: -EINVAL (misaligned, length 0), -ENOMEM (not all of it is the region's). */
 int hmm__call_range(struct hmm__call *call, struct hmm_region *region, const void *address, size_t length,
                     uint64_t *ret_page, uint64_t *ret_npages);
-void hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space);
+/* -ECHILD in a child that was made without fork's handlers (gate.c, G3): then the call has not begun. */
+int hmm__call_begin_space(struct hmm__call *call, struct hmm_space *space);
 /*
  * The same for a call that mostly ends soon: signals stay open while the process has no region.  Before anything that takes
  * long, waits, or calls the user: hmm__call_block().
  */
-void hmm__call_begin_light(struct hmm__call *call, struct hmm_space *space);
+int hmm__call_begin_light(struct hmm__call *call, struct hmm_space *space);
 void hmm__call_block(struct hmm__call *call);
 void hmm__call_reenter(struct hmm_space *space); /* within such a call, for who has left `inside` for a while */
 void hmm__call_end(struct hmm__call *call);

@@ -246,7 +246,8 @@ static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault
 
 int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access)
 {
-	struct hmm_region *region = hmm__region_get(address);
+	/* the addresses that a stray's table has are others' by now, or nobody's */
+	struct hmm_region *region = hmm__is_stray() ? NULL : hmm__region_get(address);
 	bool inline_;
 	int r;
 

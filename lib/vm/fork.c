@@ -12,9 +12,12 @@
  * K3  If the child can't be given its copy, the range is unmapped there: an access fails, it never reads zeros.
  * K4  Absent addresses are reserved before anything else is mapped in the child: else the stacks of its new threads
  *     would lie there, and a stray access would not fail.
+ * K5  A range can be inherited only from the end of prepare to the return in parent and child.  At any other time a child does
+ *     not have it: one that was made without these handlers would read zeros where nothing is mapped (gate.c, G3).
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include "lib/base/arena.h"
@@ -26,8 +29,10 @@
 
 #define COPY_SLOTS 64u
 
+enum { NOT_INSTALLED, INSTALLING, INSTALLED };
 static _Atomic uint32_t installed;
 static sigset_t fork_mask;
+static bool prepared; /* by this thread, for its fork; not so in a stray (gate.c, G3) */
 
 static bool wants_copy(const struct hmm_space *space)
 {
@@ -92,10 +97,28 @@ static int bring_back_refused(struct hmm_space *space)
 	return 0;
 }
 
+/* Last of all: while the ranges can be inherited, a clone by another thread that we don't hear of would get them too. */
+static int inherit(struct hmm_space *space, int on)
+{
+	int first = 0;
+
+	for (unsigned e = 0; e < HMM__ENGINES; e++) {
+		struct hmm__engine *engine = &space->engines[e];
+		bool can = engine->open && engine->ops->size > offsetof(struct hmm_backend_ops, inherit) && engine->ops->inherit;
+		int r = can ? engine->ops->inherit(engine->backend, on) : 0;
+
+		first = first ? first : r;
+	}
+	return first;
+}
+
 static void prepare(void)
 {
 	sigset_t mask;
 
+	prepared = !hmm__is_stray();
+	if (!prepared)
+		return; /* locks and references are those of threads that are not here */
 	hmm__signals_block(&mask);
 	hmm__gates_close();
 	fork_mask = mask;
@@ -108,12 +131,22 @@ static void prepare(void)
 		if (!s->child_error && s->swap_slots)
 			s->child_error = clone_swap(s, &s->child_swap);
 	}
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
+		if (wants_copy(s) && !s->child_error)
+			s->child_error = inherit(s, 1);
+	}
 }
 
 static void parent(void)
 {
 	sigset_t mask = fork_mask;
 
+	if (!prepared)
+		return;
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
+		if (wants_copy(s))
+			(void)!inherit(s, 0);
+	}
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
 		hmm_store_put(s->child_swap);
 		s->child_swap = NULL;
@@ -262,6 +295,9 @@ static void child(void)
 {
 	sigset_t mask = fork_mask;
 
+	if (!prepared)
+		return;
+	hmm__stray_no_more();
 	hmm__tasks_reset();
 	hmm__claims_forked();
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
@@ -274,13 +310,18 @@ static void child(void)
 
 int hmm__fork_init(void)
 {
-	uint32_t none = 0;
+	uint32_t none = NOT_INSTALLED;
 	int r;
 
-	if (!atomic_compare_exchange_strong(&installed, &none, 1))
-		return 0;
-	r = pthread_atfork(prepare, parent, child);
-	if (r)
-		atomic_store(&installed, 0);
-	return -r;
+	while (!atomic_compare_exchange_strong(&installed, &none, INSTALLING)) {
+		if (none == INSTALLED)
+			return 0;
+		none = NOT_INSTALLED;
+		sched_yield();
+	}
+	r = hmm__stray_init();
+	if (!r)
+		r = -pthread_atfork(prepare, parent, child);
+	atomic_store(&installed, r ? NOT_INSTALLED : INSTALLED);
+	return r;
 }

@@ -10,16 +10,54 @@
  * G1  hmm__signals_matter is set before the first region is made, and never reset.  Who set it waits until all calls that
  *     may have begun without it are over; only then settled is set, and a region may come.
  * G2  A light call counts itself inside before it looks at hmm__signals_matter the last time.
+ * G3  A child that was made without fork's handlers (clone(2) by itself, _Fork(3)) is a stray: its userfaultfd and swap file are
+ *     its parent's, its threads are not there, and it has no addresses of ours.  The kernel empties the word by which it is
+ *     known (MADV_WIPEONFORK), fork's handler fills it again.  A stray does nothing: calls say -ECHILD.
  */
 #include <sched.h>
+#include <sys/mman.h>
 
 #include "lib/base/futex.h"
+#include "lib/sys/sys.h"
 #include "lib/vm/vm.h"
 
 _Atomic uint32_t hmm__signals_matter;
 
 static struct hmm__lock fork_lock = HMM__LOCK_INIT(HMM__RANK_FORK);
 static _Atomic uint32_t settled; /* 1: every call that is under way has seen hmm__signals_matter (G1) */
+
+static _Atomic uint32_t always = 1;
+_Atomic uint32_t *hmm__ours = &always;
+
+/* Before the first space is made.  Not in reach of a second thread yet. */
+int hmm__stray_init(void)
+{
+	size_t size = hmm_page_size();
+	_Atomic uint32_t *word;
+	void *page;
+	int r;
+
+	if (hmm__ours != &always)
+		return 0;
+	r = hmm__sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &page);
+
+	if (r)
+		return r;
+	r = hmm__sys_madvise(page, size, MADV_WIPEONFORK);
+	if (r) {
+		hmm__sys_munmap(page, size);
+		return r;
+	}
+	word = page;
+	atomic_store(word, 1);
+	hmm__ours = word;
+	return 0;
+}
+
+void hmm__stray_no_more(void)
+{
+	atomic_store(hmm__ours, 1);
+}
 
 void hmm__gate_wait(struct hmm_space *space)
 {

@@ -57,7 +57,9 @@ int hmm_space_memory(struct hmm_space *space, struct hmm_memory *memory)
 	r = hmm__room_read(&room); /* before the call begins: a fork need not wait for it */
 	if (r)
 		return r;
-	hmm__call_begin_space(&call, space);
+	r = hmm__call_begin_space(&call, space);
+	if (r)
+		return r;
 	hmm__lock(&space->lock);
 	held = read_books(space, &m);
 	hmm__unlock(&space->lock);

@@ -285,8 +285,12 @@ int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t of
 		r = check_options(space, store, offset, length, &o);
 	if (r)
 		return r;
+	if (hmm__is_stray())
+		return -ECHILD; /* gates would wait for threads that are not here */
 	hmm__faults_begin();
-	hmm__call_begin_space(&call, space);
+	r = hmm__call_begin_space(&call, space);
+	if (r)
+		return r;
 	region = hmm__region_new();
 	if (!region) {
 		hmm__call_end(&call);

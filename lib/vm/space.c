@@ -37,7 +37,7 @@ static int check_options(uint64_t frames, struct hmm_space_options *o)
 	if ((o->low_water && o->high_water && o->low_water >= o->high_water) || o->low_water >= frames ||
 	    o->high_water >= frames || o->available > frames / 2)
 		return -EINVAL;
-	if (o->backend->version != HMM_BACKEND_VERSION || o->backend->size < sizeof(struct hmm_backend_ops))
+	if (o->backend->version != HMM_BACKEND_VERSION || o->backend->size < offsetof(struct hmm_backend_ops, inherit))
 		return -EINVAL;
 	return 0;
 }
@@ -195,6 +195,8 @@ int hmm_space_create(uint64_t frames, const struct hmm_space_options *opts, stru
 
 	if (!ret_space)
 		return -EINVAL;
+	if (hmm__is_stray())
+		return -ECHILD;
 	r = hmm__options_read(&o, sizeof(o), opts);
 	if (!r)
 		r = check_options(frames, &o);
@@ -229,7 +231,7 @@ void hmm_space_destroy(struct hmm_space *space)
 {
 	sigset_t mask;
 
-	if (!space)
+	if (!space || hmm__is_stray()) /* its threads are not here, and what is in files and descriptors is the parent's */
 		return;
 	while (space->caches)
 		hmm_cache_abandon(space->caches);
@@ -351,7 +353,9 @@ int hmm_space_resize(struct hmm_space *space, uint64_t frames, uint64_t *ret_fra
 
 	if (!space || frames < HMM_FRAMES_MIN || frames > space->capacity)
 		return -EINVAL;
-	hmm__call_begin_space(&call, space);
+	r = hmm__call_begin_space(&call, space);
+	if (r)
+		return r;
 	hmm__lock(&space->lock);
 	r = space->largest > 1 && frames < 4 * (uint64_t)space->largest ? -EINVAL : 0;
 	hmm__unlock(&space->lock);
@@ -373,7 +377,9 @@ int64_t hmm_space_reclaim(struct hmm_space *space, uint64_t n)
 
 	if (!space)
 		return -EINVAL;
-	hmm__call_begin_space(&call, space);
+	r = hmm__call_begin_space(&call, space);
+	if (r)
+		return r;
 	while (total < (int64_t)n) {
 		r = hmm__reclaim(space, HMM__MIN(n - (uint64_t)total, (uint64_t)space->batch));
 		if (r <= 0)
@@ -397,10 +403,13 @@ static void flush_record(struct hmm_space *space)
 int hmm_space_poll(struct hmm_space *space)
 {
 	struct hmm__call call;
+	int r;
 
 	if (!space)
 		return -EINVAL;
-	hmm__call_begin_space(&call, space);
+	r = hmm__call_begin_space(&call, space);
+	if (r)
+		return r;
 	hmm__work(space);
 	hmm__call_end(&call);
 	flush_record(space);

@@ -155,10 +155,13 @@ int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats)
 {
 	struct hmm_stats s = { .size = sizeof(s) };
 	struct hmm__call call;
+	int r;
 
 	if (!space || !stats)
 		return -EINVAL;
-	hmm__call_begin_space(&call, space);
+	r = hmm__call_begin_space(&call, space);
+	if (r)
+		return r;
 	hmm__lock(&space->lock);
 	read_books(space, &s);
 	hmm__unlock(&space->lock);

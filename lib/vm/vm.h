@@ -545,6 +545,13 @@ void hmm__gate_wait(struct hmm_space *space);
 /* All gates, once nobody is inside; signals blocked.  Holds the fork lock and the spaces lock until they are opened. */
 void hmm__gates_close(void);
 void hmm__gates_open(void);
+extern _Atomic uint32_t *hmm__ours; /* 0 in a child without fork's handlers (G3) */
+static inline bool hmm__is_stray(void)
+{
+	return HMM__UNLIKELY(!atomic_load_explicit(hmm__ours, memory_order_relaxed));
+}
+int hmm__stray_init(void);
+void hmm__stray_no_more(void); /* in the child's handler */
 /* Before a region is made; no lock held, not in a call. */
 void hmm__faults_begin(void);
 

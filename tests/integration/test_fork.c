@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -272,6 +274,150 @@ START_TEST(child_ends_its_copy_and_begins_anew)
 }
 END_TEST
 
+/* Without fork's handlers, as _Fork(3) and container programs do it. */
+static pid_t stray(void)
+{
+	return (pid_t)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+}
+
+static int all_absent(struct world_map *m)
+{
+	uint8_t byte = 0;
+
+	for (size_t i = 0; i < m->npages; i++)
+		if (world_guarded_read(m->base + i * m->page, &byte, 1) != -EACCES ||
+		    world_guarded_write(m->base + i * m->page, &byte, 1) != -EACCES)
+			return 1;
+	return 0;
+}
+
+/* Calls fail, and what ends things does nothing, least of all to the parent. */
+static int expect_stray(struct world *w, struct world_map *m, struct hmm_cache *cache)
+{
+	struct hmm_stats stats = { .size = sizeof(stats) };
+	struct hmm_region *region;
+	struct hmm_space *space;
+	void *data;
+
+	if (all_absent(m))
+		return 1;
+	if (hmm_region_advise(m->region, m->base, m->length, HMM_ADVISE_PAGEOUT) != -ECHILD ||
+	    hmm_region_advise(m->region, m->base, m->length, HMM_ADVISE_WILLNEED) != -ECHILD ||
+	    hmm_region_advise(m->region, m->base, m->length, HMM_ADVISE_DONTNEED) != -ECHILD ||
+	    hmm_region_pin(m->region, m->base, m->page, 1) != -ECHILD || hmm_region_unmap(m->region) != -ECHILD)
+		return 2;
+	if (hmm_space_reclaim(w->space, 8) != -ECHILD || hmm_space_resize(w->space, 32, NULL) != -ECHILD ||
+	    hmm_space_poll(w->space) != -ECHILD || hmm_space_stats(w->space, &stats) != -ECHILD)
+		return 3;
+	if (hmm_region_map(w->space, NULL, 0, m->length, NULL, &region) != -ECHILD ||
+	    hmm_space_create(64, NULL, &space) != -ECHILD)
+		return 4;
+	if (hmm_cache_get(cache, 100, HMM_CACHE_WRITE | HMM_CACHE_CREATE, &data) != -ECHILD ||
+	    hmm_cache_destroy(cache) != -ECHILD)
+		return 5;
+	hmm_region_abandon(m->region);
+	hmm_cache_abandon(cache);
+	hmm_space_destroy(w->space);
+	return 0;
+}
+
+static void ended_well(pid_t pid)
+{
+	int status;
+
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(!WIFSIGNALED(status), "child killed by signal %d", WTERMSIG(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+
+static void clones(struct world *w, struct world_map *m, struct hmm_cache *cache, int round)
+{
+	pid_t pid = stray();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		_exit(expect_stray(w, m, cache));
+	ended_well(pid);
+	for (size_t i = 0; i < m->npages; i++)
+		world_check(w, m, i, 3 + (uint64_t)round);
+	for (size_t i = 0; i < m->npages; i++)
+		world_put(w, m, i, 4 + (uint64_t)round);
+}
+
+static int nothing(struct world *w, struct world_map *m)
+{
+	(void)w;
+	(void)m;
+	return 0;
+}
+
+START_TEST(clone_without_handlers_never_reads_zeros)
+{
+	const char *missing = world_missing((enum world_backend)_i);
+	struct hmm_region_options opts = { .size = sizeof(opts) };
+	struct hmm_cache_options volatile_ = { .size = sizeof(volatile_), .flags = HMM_CACHE_VOLATILE };
+
+	if (missing)
+		world_skip(missing);
+	for (int copy = 0; copy < 2; copy++) {
+		struct hmm_cache *cache;
+		struct world_map m;
+		struct world w;
+		void *data;
+
+		opts.flags = copy ? HMM_REGION_COPY_ON_FORK : 0;
+		world_open(&w, (enum world_backend)_i, WORLD_SWAP_FILE, 1, FRAMES, NULL);
+		world_map(&w, &m, NPAGES * w.page, &opts);
+		ck_assert_int_eq(hmm_cache_create(w.space, NULL, w.page, &volatile_, &cache), 0);
+		ck_assert_int_eq(hmm_cache_get(cache, 1, HMM_CACHE_WRITE | HMM_CACHE_CREATE, &data), 1);
+		ck_assert_int_eq(hmm_cache_put(cache, 1, HMM_CACHE_WRITE | HMM_CACHE_DIRTY, 0), 0);
+		for (size_t i = 0; i < NPAGES; i++)
+			world_put(&w, &m, i, 3);
+		world_threads_rest();
+		clones(&w, &m, cache, 0);
+		/* fork's handlers let it through only for the fork */
+		in_child(nothing, &w, &m);
+		clones(&w, &m, cache, 1);
+		hmm_cache_abandon(cache);
+		world_unmap(&w, &m);
+		world_close(&w);
+	}
+}
+END_TEST
+
+/* A fork by a child that was made without handlers, and so on: nobody waits for threads that are not there. */
+START_TEST(stray_that_forks_has_strays)
+{
+	const char *missing = world_missing((enum world_backend)_i);
+	struct hmm_region_options opts = { .size = sizeof(opts), .flags = HMM_REGION_COPY_ON_FORK };
+	struct world_map m;
+	struct world w;
+	pid_t pid;
+
+	if (missing)
+		world_skip(missing);
+	world_open(&w, (enum world_backend)_i, WORLD_SWAP_FILE, 1, FRAMES, NULL);
+	world_map(&w, &m, NPAGES * w.page, &opts);
+	for (size_t i = 0; i < NPAGES; i++)
+		world_put(&w, &m, i, 3);
+	world_threads_rest();
+	pid = stray();
+	if (pid == 0) {
+		pid_t next = fork();
+		int status;
+
+		if (next == 0)
+			_exit(all_absent(&m));
+		_exit(waitpid(next, &status, 0) != next || status || all_absent(&m));
+	}
+	ended_well(pid);
+	for (size_t i = 0; i < NPAGES; i++)
+		world_check(&w, &m, i, 3);
+	world_unmap(&w, &m);
+	world_close(&w);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("fork");
@@ -285,6 +431,8 @@ static Suite *suite(void)
 		tcase_add_loop_test(t, parents_writes_after_the_fork_are_not_seen, i, i + 1);
 		tcase_add_loop_test(t, fork_while_other_threads_fault, i, i + 1);
 		tcase_add_loop_test(t, child_ends_its_copy_and_begins_anew, i, i + 1);
+		tcase_add_loop_test(t, clone_without_handlers_never_reads_zeros, i, i + 1);
+		tcase_add_loop_test(t, stray_that_forks_has_strays, i, i + 1);
 		suite_add_tcase(s, t);
 	}
 	return s;

@@ -229,9 +229,10 @@ int hmm_cache_create(struct hmm_space *space, struct hmm_store *store, size_t pa
 	r = hmm__options_read(&o, sizeof(o), opts);
 	if (!r)
 		r = check_options(space, store, page_size, &o);
+	if (!r)
+		r = hmm__call_begin_space(&call, space);
 	if (r)
 		return r;
-	hmm__call_begin_space(&call, space);
 	cache = hmm__alloc(sizeof(*cache));
 	r = cache ? 0 : -ENOMEM;
 	if (cache) {
@@ -312,7 +313,9 @@ int hmm_cache_destroy(struct hmm_cache *cache)
 		return 0;
 	if (atomic_load(&cache->dead))
 		return -ENODEV;
-	hmm__call_begin_space(&call, cache->space);
+	r = hmm__call_begin_space(&call, cache->space);
+	if (r)
+		return r;
 	r = pinned(cache) ? -EBUSY : 0;
 	hmm__call_end(&call);
 	if (r) {
@@ -330,12 +333,13 @@ void hmm_cache_abandon(struct hmm_cache *cache)
 	struct hmm__call call;
 	struct hmm_space *space;
 
-	if (!cache)
+	if (!cache || hmm__is_stray())
 		return;
 	space = cache->space;
 	if (!atomic_load(&cache->dead))
 		hmm__pins_report(cache);
-	hmm__call_begin_space(&call, space);
+	if (hmm__call_begin_space(&call, space))
+		return;
 	take_down(cache);
 	hmm__call_end(&call);
 }

@@ -89,7 +89,8 @@ void hmm__cache_throttle(struct hmm_cache *cache)
 
 	if (HMM__LIKELY(!too_many(cache, cache->dirty_limit)))
 		return;
-	hmm__call_begin_space(&call, cache->space);
+	if (hmm__call_begin_space(&call, cache->space))
+		return;
 	if (!atomic_load(&cache->dead))
 		clean_some(cache, HELP);
 	hmm__call_end(&call);

@@ -219,7 +219,9 @@ int hmm_cache_flush(struct hmm_cache *cache, const struct hmm_cache_flush *what)
 		return -ENODEV;
 	if (!cache->region->store || !cache->writable)
 		return 0;
-	hmm__call_begin_space(&call, cache->space);
+	r = hmm__call_begin_space(&call, cache->space);
+	if (r)
+		return r;
 	r = flush(cache, &known);
 	hmm__call_end(&call);
 	return r;
@@ -237,7 +239,8 @@ uint64_t hmm_cache_oldest_position(struct hmm_cache *cache)
 
 	if (atomic_load(&cache->dead))
 		return UINT64_MAX;
-	hmm__call_begin_space(&call, space);
+	if (hmm__call_begin_space(&call, space))
+		return UINT64_MAX;
 	hmm__lock(&space->lock);
 	for (uint32_t i = 0; i < space->fresh_frame; i++) {
 		if (i && i % LOOKS == 0) {

@@ -128,7 +128,9 @@ int hmm__cache_load(struct hmm_cache *cache, uint64_t page, unsigned mode, void 
 
 	if (mode & HMM_CACHE_RESIDENT && hmm__word_state(atomic_load(&cache->words[page])) == HMM__ABSENT)
 		return atomic_load_explicit(&cache->dead, memory_order_relaxed) ? -ENODEV : -ENOENT;
-	hmm__call_begin_light(&call, cache->space);
+	r = hmm__call_begin_light(&call, cache->space);
+	if (r)
+		return r;
 	do
 		r = atomic_load_explicit(&cache->dead, memory_order_relaxed) ? -ENODEV
 		                                                             : look(cache, &call, page, mode, ret_data);

@@ -132,7 +132,9 @@ int64_t hmm_cache_prefetch(struct hmm_cache *cache, const uint64_t *pages, unsig
 		return -EINVAL;
 	if (!cache->region->store)
 		return 0;
-	hmm__call_begin_space(&call, cache->space);
+	error = hmm__call_begin_space(&call, cache->space);
+	if (error)
+		return error;
 	if (atomic_load(&cache->dead)) {
 		hmm__call_end(&call);
 		return -ENODEV;

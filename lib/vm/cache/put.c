@@ -57,7 +57,8 @@ void hmm__cache_drop_free(struct hmm_cache *cache, uint64_t page)
 	hmm__word *word = &cache->words[page];
 	struct hmm__call call;
 
-	hmm__call_begin_space(&call, space);
+	if (hmm__call_begin_space(&call, space))
+		return;
 	for (;;) {
 		uint64_t w = atomic_load(word);
 		enum hmm__close closed;

@@ -14,9 +14,13 @@
 
 static int begin(struct hmm__call *call, struct hmm_cache *cache)
 {
+	int r;
+
 	if (!cache)
 		return -EINVAL;
-	hmm__call_begin_space(call, cache->space);
+	r = hmm__call_begin_space(call, cache->space);
+	if (r)
+		return r;
 	if (!atomic_load(&cache->dead))
 		return 0;
 	hmm__call_end(call);

@@ -26,12 +26,15 @@ int hmm_cache_stats(struct hmm_cache *cache, struct hmm_cache_stats *stats)
 {
 	struct hmm_cache_stats s = { .size = sizeof(s) };
 	struct hmm__call call;
+	int r;
 
 	if (!cache || !stats)
 		return -EINVAL;
 	if (atomic_load(&cache->dead))
 		return -ENODEV;
-	hmm__call_begin_space(&call, cache->space);
+	r = hmm__call_begin_space(&call, cache->space);
+	if (r)
+		return r;
 	hmm__lock(&cache->space->lock);
 	hmm__cache_touch_flush(cache->space);
 	hmm__unlock(&cache->space->lock);

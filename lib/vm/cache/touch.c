@@ -139,8 +139,8 @@ void hmm__touches_turn(struct hmm_space *space, bool inside)
 {
 	struct hmm__call call;
 
-	if (!inside)
-		hmm__call_begin_light(&call, space);
+	if (!inside && hmm__call_begin_light(&call, space))
+		return;
 	turn(space);
 	if (!inside)
 		hmm__call_end(&call);
