@@ -29,6 +29,7 @@ struct hmm_store_vec {
  * of any space, must not call into the library, and holds up only the pages it transfers.  No lock of the library
  * is held.
  */
+struct hmm_store;
 #define HMM_STORE_VERSION 1
 struct hmm_store_ops {
 	size_t size;
@@ -70,9 +71,21 @@ struct hmm_store_ops {
 	 * Without this callback a store that tells a length refuses what lies past it with -ENOSPC.
 	 */
 	int (*extend)(void *ctx, struct hmm_store_vec *vec, unsigned n);
-};
 
-struct hmm_store;
+	/*
+	 * Optional.  Called in a child of fork(2), by fork's handler, if the store is the swap of a space with regions of
+	 * HMM_REGION_COPY_ON_FORK; before any other callback is called there.  What the store had at the fork is the child's to
+	 * read for as long as it lives: the parent neither writes nor discards it.  But whatever the child writes must not be
+	 * seen by the parent, and the other way round.  So return 0 and in *ret_store a store of the child's own for what it
+	 * writes (same limits, same keys); ctx is then only read from.  Or leave *ret_store alone if ctx is the child's own
+	 * already: it is in private memory, or was reopened just now.  -errno: the child can't have its copy.
+	 *
+	 * Without this callback the child goes on using ctx as fork(2) left it, and the library sees to it that the two never
+	 * write to the same offsets.  That is right where offset tells all: an array, a file written with pwrite(2), also an
+	 * encrypted one.  A store that keeps a table of where things are, appends to a log, or talks over a connection needs it.
+	 */
+	int (*fork)(void *ctx, struct hmm_store **ret_store);
+};
 
 /*
  * A caller's own store.  ops is copied, its name too (31 characters of it); ctx is passed to every callback and owned by

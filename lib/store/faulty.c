@@ -155,6 +155,28 @@ static void faulty_destroy(void *ctx)
 	hmm_store_put(faulty->inner);
 }
 
+/* Wraps what the inner store gives the child, with the same faults and as many calls behind it. */
+static int faulty_fork(void *ctx, struct hmm_store **ret_store)
+{
+	struct faulty *faulty = ctx, *own;
+	struct hmm_store *inner = NULL, *store;
+	int r = hmm__store_renew(faulty->inner, &inner);
+
+	if (r || !inner)
+		return r;
+	r = hmm_store_faulty(inner, &store);
+	hmm_store_put(inner);
+	if (r)
+		return r;
+	own = (struct faulty *)store;
+	own->fault = faulty->fault;
+	own->reads = faulty->reads;
+	own->writes = faulty->writes;
+	own->random = faulty->random;
+	*ret_store = store;
+	return 0;
+}
+
 static const struct hmm_store_ops faulty_ops = {
 	.size = sizeof(faulty_ops),
 	.version = HMM_STORE_VERSION,
@@ -166,6 +188,7 @@ static const struct hmm_store_ops faulty_ops = {
 	.length = faulty_length,
 	.extend = faulty_extend,
 	.destroy = faulty_destroy,
+	.fork = faulty_fork,
 };
 
 int hmm_store_faulty(struct hmm_store *inner, struct hmm_store **ret_store)
@@ -182,6 +205,7 @@ int hmm_store_faulty(struct hmm_store *inner, struct hmm_store **ret_store)
 	faulty->store.identity = inner->identity;
 	faulty->store.bytes_held = faulty_bytes_held;
 	faulty->store.capacity = inner->capacity;
+	faulty->store.heritage = inner->heritage;
 	hmm__lock_init(&faulty->lock, HMM__RANK_STORE);
 	*ret_store = &faulty->store;
 	return 0;

@@ -154,6 +154,7 @@ int hmm_store_memory(uint64_t limit, struct hmm_store **ret_store)
 	if (!memory)
 		return -ENOMEM;
 	memory->limit = memory->store.capacity = limit;
+	memory->store.heritage = HMM__HERITAGE_PRIVATE;
 	memory->table_size = HMM__ALIGN_UP(limit, page);
 	memory->written_size = HMM__ALIGN_UP(memory->table_size / page / 8 + 8, page);
 	memory->table = hmm__sparse_alloc(memory->table_size);

@@ -41,6 +41,8 @@ struct hmm__slots {
 	uint64_t cursor;
 	uint64_t used;
 	uint32_t hopeless; /* bit k: no run of 1 << k slots is free */
+	unsigned chunk_shift;
+	uint64_t mine; /* chunks that may be taken, by their numbers modulo 64; all ones: every one */
 };
 
 /* A search: what is asked for, and the best run so far. */
@@ -136,6 +138,36 @@ static uint64_t free_run(const struct hmm__slots *slots, uint64_t from, uint64_t
 	return at <= from ? 0 : HMM__MIN(at, stop) - from;
 }
 
+static bool is_mine(const struct hmm__slots *slots, uint64_t slot)
+{
+	return slots->mine >> (slot >> slots->chunk_shift) % 64 & 1;
+}
+
+static uint64_t next_chunk(const struct hmm__slots *slots, uint64_t slot)
+{
+	return ((slot >> slots->chunk_shift) + 1) << slots->chunk_shift;
+}
+
+/* The first slot at or above `slot` that may be taken, free or not. */
+static uint64_t mine_from(const struct hmm__slots *slots, uint64_t slot)
+{
+	while (slots->mine != ~(uint64_t)0 && !is_mine(slots, slot))
+		slot = next_chunk(slots, slot);
+	return slot;
+}
+
+/* How many from there on may be taken, at most max. */
+static uint64_t mine_run(const struct hmm__slots *slots, uint64_t slot, uint64_t max)
+{
+	uint64_t stop = slot;
+
+	if (slots->mine == ~(uint64_t)0)
+		return max;
+	while (stop - slot < max && is_mine(slots, stop))
+		stop = next_chunk(slots, stop);
+	return HMM__MIN(stop - slot, max);
+}
+
 static void search_range(const struct hmm__slots *slots, struct search *s, uint64_t from, uint64_t to, uint64_t max_words)
 {
 	uint64_t at = from, words = 0;
@@ -144,10 +176,10 @@ static void search_range(const struct hmm__slots *slots, struct search *s, uint6
 	while (s->n < s->want && words < max_words) {
 		uint64_t n;
 
-		at = round_up(next_free(slots, at), s->unit);
+		at = mine_from(slots, round_up(next_free(slots, at), s->unit));
 		if (at >= to)
 			return;
-		n = free_run(slots, at, HMM__MIN(s->want, slots->ceiling - at));
+		n = free_run(slots, at, mine_run(slots, at, HMM__MIN(s->want, slots->ceiling - at)));
 		words += 1 + n / 64;
 		if (n - n % s->unit > s->n) {
 			s->first = at;
@@ -160,11 +192,11 @@ static void search_range(const struct hmm__slots *slots, struct search *s, uint6
 /* The run at the top of the store, if it is longer. */
 static void search_top(const struct hmm__slots *slots, struct search *s)
 {
-	uint64_t first = round_up(slots->top, s->unit), n;
+	uint64_t first = mine_from(slots, round_up(slots->top, s->unit)), n;
 
 	if (first >= slots->ceiling)
 		return;
-	n = HMM__MIN(s->want, slots->ceiling - first);
+	n = mine_run(slots, first, HMM__MIN(s->want, slots->ceiling - first));
 	n -= n % s->unit;
 	if (n > s->n) {
 		s->first = first;
@@ -225,6 +257,18 @@ void hmm__slots_free(struct hmm__slots *slots, uint32_t first, uint32_t n)
 		slots->top = slots->cursor = 1;
 }
 
+void hmm__slots_restrict(struct hmm__slots *slots, uint64_t mine, unsigned chunk_shift)
+{
+	slots->mine = mine;
+	slots->chunk_shift = chunk_shift;
+	slots->hopeless = 0;
+}
+
+uint64_t hmm__slots_top(const struct hmm__slots *slots)
+{
+	return slots->top;
+}
+
 uint64_t hmm__slots_used(const struct hmm__slots *slots)
 {
 	return slots->used;
@@ -256,8 +300,30 @@ uint64_t hmm__slots_ceiling(const struct hmm__slots *slots)
 	return slots->ceiling;
 }
 
+/* Free slots that may be taken, where that is not all of them. */
+static uint64_t room_of_mine(const struct hmm__slots *slots)
+{
+	uint64_t stop = HMM__MIN(slots->top, slots->ceiling), n = 0;
+
+	for (uint64_t at = 1, step; at < stop; at += step) {
+		step = HMM__MIN(next_chunk(slots, at), stop) - at;
+		if (is_mine(slots, at))
+			n += step - count_used(slots, at, at + step);
+	}
+	/* above top all are free, and every part of 64 chunks is divided alike; less is counted one by one */
+	for (uint64_t at = stop, step; at < slots->ceiling; at += step) {
+		if (at >> slots->chunk_shift > (stop >> slots->chunk_shift) + 64)
+			return n + (slots->ceiling - at) / 64 * (unsigned)__builtin_popcountll(slots->mine);
+		step = HMM__MIN(next_chunk(slots, at), slots->ceiling) - at;
+		n += is_mine(slots, at) ? step : 0;
+	}
+	return n;
+}
+
 uint64_t hmm__slots_room(const struct hmm__slots *slots)
 {
+	if (HMM__UNLIKELY(slots->mine != ~(uint64_t)0))
+		return room_of_mine(slots);
 	return slots->ceiling - 1 - (slots->used - slots->above); /* slot 0 is nobody's */
 }
 
@@ -313,6 +379,7 @@ int hmm__slots_create(uint64_t max_slots, struct hmm__slots **ret_slots)
 	if (!slots)
 		return -ENOMEM;
 	slots->end = slots->ceiling = max_slots;
+	slots->mine = ~(uint64_t)0;
 	if (alloc_levels(slots)) {
 		hmm__slots_destroy(slots);
 		return -ENOMEM;

@@ -28,6 +28,12 @@ void hmm__slots_destroy(struct hmm__slots *slots); /* NULL is accepted */
  */
 uint32_t hmm__slots_alloc(struct hmm__slots *slots, uint32_t want, uint32_t unit, uint32_t *ret_first);
 void hmm__slots_free(struct hmm__slots *slots, uint32_t first, uint32_t n);
+/*
+ * Only these of the slots may be taken from now on: chunk i (1 << chunk_shift slots) if bit i % 64 of mine is set.  All ones: any.
+ * For processes that share a store.  Slots that are taken already stay so.  A unit must not be larger than a chunk.
+ */
+void hmm__slots_restrict(struct hmm__slots *slots, uint64_t mine, unsigned chunk_shift);
+uint64_t hmm__slots_top(const struct hmm__slots *slots); /* no slot at or above it is taken */
 uint64_t hmm__slots_used(const struct hmm__slots *slots);
 /*
  * Slots at or above `ceiling` are not given out from now on; those that are taken stay so until they are freed.  May be
@@ -38,10 +44,7 @@ uint64_t hmm__slots_ceiling(const struct hmm__slots *slots);
 /* How many are free below the ceiling. */
 uint64_t hmm__slots_room(const struct hmm__slots *slots);
 size_t hmm__slots_bytes(const struct hmm__slots *slots); /* memory, estimated from the highest slot used */
-/*
- * Walk runs of used slots from *cursor (start with 0), ascending.  Returns 1 and a run, or 0 at the end.  For cloning
- * across fork.
- */
+/* Walk runs of used slots from *cursor (start with 0), ascending.  Returns 1 and a run, or 0 at the end. */
 int hmm__slots_next_run(const struct hmm__slots *slots, uint32_t *cursor, uint32_t *ret_first, uint32_t *ret_n);
 
 #endif

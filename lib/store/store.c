@@ -72,6 +72,7 @@ int hmm_store_create(const struct hmm_store_ops *ops, void *ctx, struct hmm_stor
 	if (!store)
 		return -ENOMEM;
 	store->ctx = ctx;
+	store->heritage = store->ops.fork ? HMM__HERITAGE_ASK : HMM__HERITAGE_DISJOINT;
 	*ret_store = store;
 	return 0;
 }
@@ -212,6 +213,17 @@ int hmm__store_write(struct hmm_store *store, struct hmm_store_vec *vec, unsigne
 int hmm__store_extend(struct hmm_store *store, struct hmm_store_vec *vec, unsigned n)
 {
 	return counted_write(store, vec, n, true);
+}
+
+int hmm__store_renew(struct hmm_store *store, struct hmm_store **ret_store)
+{
+	struct hmm_store *own = NULL;
+	int r = store->ops.fork ? store->ops.fork(store->ctx, &own) : -ENOTSUP;
+
+	if (r)
+		return r < 0 ? r : -EIO;
+	*ret_store = own;
+	return 0;
 }
 
 static int negative(int result)

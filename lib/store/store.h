@@ -32,6 +32,14 @@ enum hmm__store_flags {
 	HMM__STORE_DIRECT = 1 << 1
 };
 
+/* Of a forked child and the store its parent used: */
+enum hmm__heritage {
+	HMM__HERITAGE_DISJOINT, /* it is one store: the two must write to different places */
+	HMM__HERITAGE_PRIVATE,  /* the kernel's copy of the process has copied it */
+	HMM__HERITAGE_OWN,      /* what the child writes goes to one of its own, that is made when it is needed */
+	HMM__HERITAGE_ASK,      /* the callback says, and is to be called in fork's handler */
+};
+
 /* One line of counters.  Threads spread over the lines, so that two of them seldom write to the same one. */
 #define HMM__STORE_LINES 8
 struct hmm__store_line {
@@ -72,6 +80,7 @@ struct hmm_store {
 	struct hmm__store_identity identity;        /* (i) */
 	uint64_t (*bytes_held)(void *ctx);          /* (i) or NULL */
 	uint64_t capacity;                          /* (i) bytes: nothing at or above it can be written; 0: not known */
+	enum hmm__heritage heritage;                /* (i) */
 	char name[32];                              /* (i) */
 	_Atomic uint32_t references;                /* (a) */
 	struct hmm__store_line counts[HMM__STORE_LINES]; /* (a) statistics only */
@@ -99,6 +108,12 @@ int hmm__store_discard(struct hmm_store *store, uint64_t offset, uint64_t length
 int hmm__store_length(struct hmm_store *store, uint64_t *ret_length);
 /* The offset at or above which nothing can be written, as far as that is known beforehand; UINT64_MAX: none is. */
 uint64_t hmm__store_capacity(struct hmm_store *store);
+
+/*
+ * In a forked child, of a store that is OWN or ASK: a store like it, empty, for what the child writes.  *ret_store is NULL
+ * if an ASK's is the child's own already.  OWN: async-signal-safe.
+ */
+int hmm__store_renew(struct hmm_store *store, struct hmm_store **ret_store);
 
 /* Can it be written at all?  False for a file that was opened for reading only. */
 static inline bool hmm__store_writable(const struct hmm_store *store)

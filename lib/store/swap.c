@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +26,16 @@
 #include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
+#define DIRECTORY_MAX ((size_t)PATH_MAX)
+
 struct swap {
 	struct hmm_store store;
 	int fd;         /* (i) a handle (lib/sys/fd.h) */
 	int fd_plain;   /* (i) the same without O_DIRECT, or -1 */
 	uint64_t limit; /* (i) bytes */
+	uint32_t direct;    /* (i) as asked for, with the two below: for a forked child's */
+	uint64_t limit_given; /* (i) */
+	char *directory;    /* (i) absolute */
 };
 
 static int swap_read(void *ctx, struct hmm_store_vec *vec, unsigned n)
@@ -81,7 +87,10 @@ static void swap_destroy(void *ctx)
 	struct swap *swap = ctx;
 
 	hmm__fd_close((int[]){ swap->fd, swap->fd_plain }, 2);
+	hmm__free(swap->directory, DIRECTORY_MAX);
 }
+
+static int swap_fork(void *ctx, struct hmm_store **ret_store);
 
 static const struct hmm_store_ops swap_ops = {
 	.size = sizeof(swap_ops),
@@ -91,6 +100,7 @@ static const struct hmm_store_ops swap_ops = {
 	.write = swap_write,
 	.discard = swap_discard,
 	.destroy = swap_destroy,
+	.fork = swap_fork,
 };
 
 static const char *swap_directory(const char *given)
@@ -108,18 +118,17 @@ static const char *swap_directory(const char *given)
 	return "/var/tmp";
 }
 
-/* For file systems without O_TMPFILE: a file with a name that is taken away at once. */
-static int open_and_unlink(const char *directory)
+/* For file systems without O_TMPFILE: a file with a name that is taken away at once.  path: room for its name. */
+static int open_and_unlink_at(const char *directory, char *path)
 {
-	char path[4096];
 	uint64_t salt = hmm__now_ns();
 
 	for (int attempt = 0; attempt < 100; attempt++, salt = salt * 6364136223846793005u + 1442695040888963407u) {
-		int length = snprintf(path, sizeof(path), "%s/.hurd-mm-swap-%d-%016llx", directory, (int)getpid(),
+		int length = snprintf(path, DIRECTORY_MAX, "%s/.hurd-mm-swap-%d-%016llx", directory, (int)getpid(),
 		                      (unsigned long long)salt);
 		int fd, error;
 
-		if (length >= (int)sizeof(path))
+		if (length >= (int)DIRECTORY_MAX)
 			return -ENAMETOOLONG;
 		fd = hmm__sys_open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd == -EEXIST)
@@ -135,6 +144,15 @@ static int open_and_unlink(const char *directory)
 		return error;
 	}
 	return -EEXIST;
+}
+
+static int open_and_unlink(const char *directory)
+{
+	char *path = hmm__alloc(DIRECTORY_MAX);
+	int r = path ? open_and_unlink_at(directory, path) : -ENOMEM;
+
+	hmm__free(path, DIRECTORY_MAX);
+	return r;
 }
 
 static int open_nameless(const char *directory)
@@ -209,7 +227,27 @@ static uint64_t effective_limit(uint64_t limit)
 	return limit;
 }
 
-int hmm_store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_store)
+/* What the name means now, for a child that may be elsewhere by the time it needs a file of its own. */
+static int keep_directory(struct swap *swap, const char *name)
+{
+	size_t length = 0;
+
+	swap->directory = hmm__alloc(DIRECTORY_MAX);
+	if (!swap->directory)
+		return -ENOMEM;
+	if (name[0] != '/') {
+		if (!getcwd(swap->directory, DIRECTORY_MAX - 1))
+			return -errno;
+		length = strlen(swap->directory);
+		swap->directory[length++] = '/';
+	}
+	if (strlen(name) >= DIRECTORY_MAX - length)
+		return -ENAMETOOLONG;
+	strcpy(swap->directory + length, name);
+	return 0;
+}
+
+static int make_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_store)
 {
 	struct hmm_swap_options known;
 	struct swap *swap;
@@ -225,15 +263,44 @@ int hmm_store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_s
 	swap->limit = swap->store.capacity = effective_limit(known.limit);
 	swap->store.bytes_held = swap_bytes_held;
 	swap->fd_plain = -1;
-	swap->fd = error = open_nameless(swap_directory(known.directory));
+	swap->store.heritage = HMM__HERITAGE_OWN;
+	swap->direct = known.direct;
+	swap->limit_given = known.limit;
+	swap->fd = -1;
+	error = keep_directory(swap, swap_directory(known.directory));
+	if (!error)
+		swap->fd = error = open_nameless(swap->directory);
 	if (error >= 0)
 		error = open_direct(swap, known.direct);
 	if (error < 0) {
 		hmm__sys_close(swap->fd < 0 ? -1 : swap->fd);
+		hmm__free(swap->directory, DIRECTORY_MAX);
 		hmm__store_free(&swap->store);
 		return error;
 	}
-	hmm__fd_keep((int[]){ swap->fd, swap->fd_plain }, 2);
 	*ret_store = &swap->store;
 	return 0;
+}
+
+int hmm_store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_store)
+{
+	int error = make_swap(opts, ret_store);
+
+	if (!error) {
+		struct swap *swap = (struct swap *)*ret_store;
+
+		hmm__fd_keep((int[]){ swap->fd, swap->fd_plain }, 2);
+	}
+	return error;
+}
+
+/* One like it.  In the fault path of a forked child: its descriptors are not kept, for that may sleep. */
+static int swap_fork(void *ctx, struct hmm_store **ret_store)
+{
+	struct swap *swap = ctx;
+	struct hmm_swap_options like = {
+		.size = sizeof(like), .directory = swap->directory, .direct = swap->direct, .limit = swap->limit_given,
+	};
+
+	return make_swap(&like, ret_store);
 }

@@ -129,6 +129,23 @@ int hmm__sys_poll(struct pollfd *fds, unsigned n, int timeout_ms)
 	                          syscall(SYS_ppoll, fds, n, timeout_ms < 0 ? NULL : &timeout, NULL, sizeof(uint64_t)));
 }
 
+int hmm__sys_pipe(int ret_fds[2], int flags)
+{
+	int fds[2], r = (int)HMM__SYS_CALL(HMM__SYS_PIPE, pipe2(fds, flags | O_CLOEXEC));
+
+	if (r)
+		return r;
+	fds[0] = hmm__fd_own(fds[0], false);
+	fds[1] = hmm__fd_own(fds[1], false);
+	if (fds[0] < 0 || fds[1] < 0) {
+		hmm__fd_close(fds, 2);
+		return fds[0] < 0 ? fds[0] : fds[1];
+	}
+	ret_fds[0] = fds[0];
+	ret_fds[1] = fds[1];
+	return 0;
+}
+
 int hmm__sys_eventfd(unsigned initial, int flags)
 {
 	return HMM__SYS_OPENS(HMM__SYS_EVENTFD, eventfd(initial, flags | EFD_CLOEXEC));

@@ -30,7 +30,7 @@ enum hmm__sys_site {
 	HMM__SYS_PIDFD_OPEN, HMM__SYS_SIGACTION, HMM__SYS_THREAD_CREATE, HMM__SYS_SETAFFINITY, HMM__SYS_UNLINK,
 	HMM__SYS_FILE_FLAGS, HMM__SYS_BLOCK_LENGTH, HMM__SYS_USERFAULTFD_DEV, HMM__SYS_STAT,
 	HMM__SYS_TGSIGQUEUE, HMM__SYS_FILE_LIMIT, HMM__SYS_FILE_ID, HMM__SYS_SAME_FILE, HMM__SYS_CLOSE_RANGE,
-	HMM__SYS_PIDFD_GETFD, HMM__SYS_SYSINFO,
+	HMM__SYS_PIDFD_GETFD, HMM__SYS_SYSINFO, HMM__SYS_PIPE,
 	HMM__SYS_SITES
 };
 
@@ -87,6 +87,7 @@ ssize_t hmm__sys_read(int fd, void *buffer, size_t length);
 ssize_t hmm__sys_write(int fd, const void *buffer, size_t length);
 struct pollfd;
 int hmm__sys_poll(struct pollfd *fds, unsigned n, int timeout_ms);
+int hmm__sys_pipe(int ret_fds[2], int flags);               /* close-on-exec; read end first */
 int hmm__sys_eventfd(unsigned initial, int flags);
 int hmm__sys_pidfd_open(void);                             /* of this process */
 int hmm__sys_sigaction(int signal, const struct sigaction *act, struct sigaction *ret_old);

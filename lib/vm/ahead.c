@@ -232,7 +232,7 @@ static void read_all(struct hmm_region *region, struct hmm__batch *b, bool grant
 	}
 	if (n) {
 		sort_vecs(b, n);
-		hmm__store_read(hmm__source_store(region, source), b->vecs, n);
+		hmm__source_read(region, source, b->vecs, n);
 		ns = hmm__now_ns() - start;
 		HMM__COUNT(space, load_ns, ns);
 		hmm__keep_loaded(space, ns, n);

@@ -3,8 +3,7 @@
  * fork.c - a child gets its own copy of the regions that ask for it, and none of the others
  *
  * K1  prepare: the gate of every space is closed and all calls, faults and passes are waited for, so that the child
- *     inherits consistent books.  Swap contents are copied to a store for the child: the two sides must not
- *     share slots.
+ *     inherits consistent books.  What is in swap is frozen for both sides, and copied by neither (lineage.h).
  * K2  child: what is mapped in a copied region came along by the kernel's copy-on-write, but without its write
  *     protection, so it counts as dirty.  Windows did not come along: what was available is absent again (it is clean,
  *     the store has it); but those of caches that are copied, which are as they were (C13).  userfaultfd and threads are made
@@ -20,14 +19,11 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-#include "lib/base/arena.h"
 #include "lib/mem/tasks.h"
-#include "lib/store/store.h"
 #include "lib/sys/sys.h"
 #include "lib/vm/cache/cache.h"
+#include "lib/vm/lineage.h"
 #include "lib/vm/record.h"
-
-#define COPY_SLOTS 64u
 
 enum { NOT_INSTALLED, INSTALLING, INSTALLED };
 static _Atomic uint32_t installed;
@@ -43,43 +39,11 @@ static bool wants_copy(const struct hmm_space *space)
 	return false;
 }
 
-static int copy_run(struct hmm_store *from, struct hmm_store *to, uint32_t first, uint32_t n, void *buffer)
-{
-	struct hmm_store_vec v = { .offset = (uint64_t)first << HMM__PAGE_SHIFT_MIN, .data = buffer,
-		                   .length = (size_t)n << HMM__PAGE_SHIFT_MIN };
-	int r = hmm__store_read(from, &v, 1);
-
-	return r ? r : hmm__store_write(to, &v, 1);
-}
-
-static int clone_swap(struct hmm_space *space, struct hmm_store **ret_store)
-{
-	struct hmm_swap_options o = { .size = sizeof(o) };
-	size_t size = (size_t)COPY_SLOTS << HMM__PAGE_SHIFT_MIN;
-	void *buffer = hmm__sparse_alloc(size);
-	struct hmm_store *store;
-	uint32_t cursor = 0, first, n;
-	int r = buffer ? hmm_store_swap(&o, &store) : -ENOMEM;
-
-	if (r) {
-		hmm__sparse_free(buffer, buffer ? size : 0);
-		return r;
-	}
-	while (!r && hmm__slots_next_run(space->swap_slots, &cursor, &first, &n)) {
-		for (; !r && n; n -= HMM__MIN(n, COPY_SLOTS), first += COPY_SLOTS)
-			r = copy_run(space->swap, store, first, HMM__MIN(n, COPY_SLOTS), buffer);
-	}
-	hmm__sparse_free(buffer, size);
-	if (r)
-		hmm_store_put(store);
-	else
-		*ret_store = store;
-	return r;
-}
-
 /* Pages that only the window has: their store refused them.  The child has no window. */
 static int bring_back_refused(struct hmm_space *space)
 {
+	if (!space->refused_swap)
+		return 0;
 	for (struct hmm_region *region = space->regions; region; region = region->next) {
 		if (!(region->flags & HMM_REGION_COPY_ON_FORK))
 			continue;
@@ -123,13 +87,12 @@ static void prepare(void)
 	hmm__gates_close();
 	fork_mask = mask;
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
-		s->child_swap = NULL;
 		s->child_error = 0;
 		if (!wants_copy(s))
 			continue;
 		s->child_error = bring_back_refused(s);
-		if (!s->child_error && s->swap_slots)
-			s->child_error = clone_swap(s, &s->child_swap);
+		if (!s->child_error)
+			s->child_error = hmm__lineage_fork(s);
 	}
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
 		if (wants_copy(s) && !s->child_error)
@@ -146,10 +109,7 @@ static void parent(void)
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
 		if (wants_copy(s))
 			(void)!inherit(s, 0);
-	}
-	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
-		hmm_store_put(s->child_swap);
-		s->child_swap = NULL;
+		hmm__lineage_parent(s);
 	}
 	hmm__gates_open();
 	hmm__signals_restore(&mask);
@@ -227,32 +187,68 @@ static int reopen(struct hmm_space *space)
 	return r;
 }
 
-/* What is absent stays reserved (K4). */
-static void drop_pieces(struct hmm_region *region)
+static int hold(void *from, size_t length, int how)
 {
-	uint8_t *from = region->base, *to = from + region->length;
-	size_t length;
+	void *place;
 
-	for (; hmm__regions_take_locked(region, &from, to, &length); from += length) {
-		void *place;
+	return hmm__sys_mmap(from, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0, &place);
+}
 
-		if (region->flags & HMM_REGION_COPY_ON_FORK)
-			region->engine->ops->detach(region->engine->backend, from, length);
-		(void)!hmm__sys_mmap(from, length, PROT_NONE,
-		                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0, &place);
+/* What came along must go, or what was not mapped there would read zeros. */
+static void take_away(void *from, size_t length)
+{
+	unsigned tries = 0;
+
+	while (hold(from, length, MAP_FIXED) && hmm__sys_munmap(from, length) && ++tries < 3)
+		;
+}
+
+/*
+ * What is absent stays reserved (K4): before anything else is mapped, and before the backend is renewed, for until then its
+ * userfaultfd is the parent's.  error: those that have a copy do not keep it.
+ */
+static void reserve(struct hmm_space *space, int error)
+{
+	for (struct hmm_region *region = space->regions; region; region = region->next) {
+		bool came = region->flags & HMM_REGION_COPY_ON_FORK;
+		uint8_t *from = region->base, *to = from + region->length;
+		size_t length;
+
+		if (came && !error)
+			continue;
+		atomic_store(&region->dying, 1);
+		for (; hmm__regions_take_locked(region, &from, to, &length); from += length) {
+			if (came)
+				take_away(from, length);
+			else
+				(void)!hold(from, length, MAP_FIXED_NOREPLACE);
+		}
 	}
 }
 
-static void fix_regions(struct hmm_space *space, int error)
+/*
+ * With the backend renewed: it still has the ranges.  First, for where its thread did not start nobody would read the event of
+ * an unmapping.
+ */
+static void detach_copies(struct hmm_space *space)
+{
+	for (struct hmm_region *region = space->regions; region; region = region->next) {
+		if (!(region->flags & HMM_REGION_COPY_ON_FORK))
+			continue;
+		region->engine->ops->detach(region->engine->backend, region->base, region->length);
+		(void)!hold(region->base, region->length, MAP_FIXED_NOREPLACE);
+	}
+}
+
+static void forget_dying(struct hmm_space *space)
 {
 	struct hmm_region *next;
 
 	for (struct hmm_region *region = space->regions; region; region = next) {
 		next = region->next;
-		if (region->flags & HMM_REGION_COPY_ON_FORK && !error)
+		if (!atomic_load(&region->dying))
 			continue;
-		atomic_store(&region->dying, 1);
-		drop_pieces(region);
+		hmm__lineage_forget(region);
 		atomic_fetch_sub(&space->nregions, 1);
 		if (region->prev)
 			region->prev->next = region->next;
@@ -265,27 +261,23 @@ static void fix_regions(struct hmm_space *space, int error)
 
 static void fix_space(struct hmm_space *space)
 {
-	int r;
+	int error;
 
-	if (space->child_swap) {
-		hmm_store_put(space->swap);
-		space->swap = space->child_swap;
-		space->child_swap = NULL;
-	} else if (space->swap_slots) {
-		/* the slots are the parent's; a new store is made when it is needed */
-		hmm__slots_destroy(space->swap_slots);
-		hmm_store_put(space->swap);
-		space->swap_slots = NULL;
-		space->swap = NULL;
-	}
 	/* held by a thread that was not inside: delivering events, or reading them */
 	hmm__lock_init(&space->event_lock, HMM__RANK_EVENT);
 	hmm__record_forked(space);
+	error = reopen(space);
+	error = hmm__lineage_child(space, error ? error : wants_copy(space) ? 0 : -ECHILD);
+	space->child_error = error;
 	fix_pages(space);
 	fix_pools(space);
-	r = reopen(space);
-	if (r)
-		fix_regions(space, r);
+	if (space->child_error != error)
+		(void)!hmm__lineage_child(space, space->child_error);
+	if (space->child_error) {
+		detach_copies(space);
+		reserve(space, space->child_error);
+	}
+	forget_dying(space);
 	if (space->reclaimer_runs)
 		(void)!hmm__reclaimer_start(space);
 	hmm__assist_reset(space);
@@ -301,7 +293,7 @@ static void child(void)
 	hmm__tasks_reset();
 	hmm__claims_forked();
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
-		fix_regions(s, 0);
+		reserve(s, s->child_error);
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
 		fix_space(s);
 	hmm__gates_open();

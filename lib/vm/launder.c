@@ -34,6 +34,7 @@ static uint64_t offset_of(const struct hmm__item *it)
 static void swap_slots(struct hmm_space *space, struct hmm__batch *b)
 {
 	uint32_t first = 0, left = 0;
+	int error = hmm__swap_writable(space);
 
 	hmm__lock(&space->swap_lock);
 	for (unsigned i = 0; i < b->n; i++) {
@@ -42,11 +43,14 @@ static void swap_slots(struct hmm_space *space, struct hmm__batch *b)
 		it->swap = 0;
 		if (!it->region->slots)
 			continue;
+		if (error) {
+			it->error = error;
+			continue;
+		}
 		if (left < it->region->weight) {
 			if (left)
 				hmm__slots_free(space->swap_slots, first, left);
-			left = hmm__slots_alloc(space->swap_slots, (b->n - i) * it->region->weight,
-			                        it->region->weight, &first);
+			left = hmm__swap_take(space, (b->n - i) * it->region->weight, it->region->weight, &first);
 		}
 		if (!left) {
 			it->error = -ENOSPC;

@@ -30,9 +30,9 @@ struct hmm_store_vec hmm__source_vec(const struct hmm_region *region, uint64_t p
 	return v;
 }
 
-struct hmm_store *hmm__source_store(const struct hmm_region *region, enum hmm__source source)
+int hmm__source_read(struct hmm_region *region, enum hmm__source source, struct hmm_store_vec *vec, unsigned n)
 {
-	return source == HMM__SOURCE_SWAP ? region->space->swap : region->store;
+	return source == HMM__SOURCE_SWAP ? hmm__swap_read(region->space, vec, n) : hmm__store_read(region->store, vec, n);
 }
 
 /* How a page gets its frame. */
@@ -116,7 +116,7 @@ static int read_contents(struct hmm_region *region, uint64_t page, enum hmm__sou
 	struct hmm_store_vec vec = hmm__source_vec(region, page, source, data);
 	bool timed = (HMM__COUNT(space, loads, 1) & SAMPLE_MASK) == 0;
 	uint64_t start = timed ? hmm__now_ns() : 0;
-	int r = hmm__store_read(hmm__source_store(region, source), &vec, 1);
+	int r = hmm__source_read(region, source, &vec, 1);
 
 	if (timed) {
 		uint64_t ns = hmm__now_ns() - start;

@@ -20,7 +20,7 @@ static inline enum hmm__source hmm__source_of(const struct hmm_region *region, u
 
 /* The vector entry that reads a page into a slot. */
 struct hmm_store_vec hmm__source_vec(const struct hmm_region *region, uint64_t page, enum hmm__source source, void *data);
-struct hmm_store *hmm__source_store(const struct hmm_region *region, enum hmm__source source);
+int hmm__source_read(struct hmm_region *region, enum hmm__source source, struct hmm_store_vec *vec, unsigned n);
 
 /* Can frames move between window and addresses?  (Not where a part is read-only: hmm__read_only().) */
 static inline bool hmm__can_grant(const struct hmm_region *region)

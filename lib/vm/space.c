@@ -9,6 +9,7 @@
 #include "lib/store/store.h"
 #include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
+#include "lib/vm/lineage.h"
 #include "lib/vm/record.h"
 
 #define DEFAULT_POLICY "clock"
@@ -246,9 +247,11 @@ void hmm_space_destroy(struct hmm_space *space)
 	hmm__record_close(space);
 	hmm__events_deliver(space);
 	hmm__policy_destroy(space->policy);
+	hmm__lineage_fini(space);
 	hmm__slots_destroy(space->swap_slots);
 	hmm__claim_end(&space->swap_claim);
 	hmm_store_put(space->swap);
+	hmm_store_put(space->swap_model);
 	hmm__frames_fini(space);
 	hmm__sparse_free(space, sizeof(*space));
 	hmm__signals_restore(&mask);

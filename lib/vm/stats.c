@@ -8,6 +8,7 @@
 #include "lib/base/arena.h"
 #include "lib/vm/cache/cache.h"
 #include "lib/vm/call.h"
+#include "lib/vm/lineage.h"
 #include "lib/vm/record.h"
 
 static uint64_t table_bytes(struct hmm_region *region)
@@ -167,6 +168,7 @@ int hmm_space_stats(struct hmm_space *space, struct hmm_stats *stats)
 	hmm__unlock(&space->lock);
 	read_counters(space, &s);
 	hmm__lock(&space->swap_lock);
+	hmm__lineage_reap(space);
 	if (space->swap_slots)
 		s.swap_bytes = hmm__slots_used(space->swap_slots) << HMM__PAGE_SHIFT_MIN;
 	hmm__unlock(&space->swap_lock);

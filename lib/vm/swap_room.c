@@ -20,6 +20,7 @@
 #include "lib/base/clock.h"
 #include "lib/store/store.h"
 #include "lib/vm/batch.h"
+#include "lib/vm/lineage.h"
 
 #define LOOKS 4096u      /* frames looked at in one search */
 #define SLOTS 64u        /* slots taken back in one search */
@@ -108,6 +109,9 @@ static uint64_t room_of(struct hmm_space *space)
 
 	hmm__lock(&space->swap_lock);
 	room = hmm__slots_room(space->swap_slots);
+	/* a child that has ended may have left some: looked at before anything else is given up for it */
+	if (HMM__UNLIKELY(room < HMM__BATCH_MAX && hmm__lineage_reap(space)))
+		room = hmm__slots_room(space->swap_slots);
 	hmm__unlock(&space->swap_lock);
 	return room;
 }

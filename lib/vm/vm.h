@@ -238,6 +238,8 @@ struct hmm_space {
 	struct hmm__trouble swap_trouble;
 	_Atomic uint32_t troubles;   /* stores that refuse what they are given */
 	_Atomic uint32_t no_frame_told; /* 1: faults fail, and an event said so */
+	struct hmm_store *swap_model; /* (i) in a forked child whose `swap` is NULL: the store to make one like; else NULL */
+	struct hmm__lineage *lineage; /* (w) pointer; lineage.h: who shares the swap with us.  NULL: nobody ever did */
 
 	struct hmm__lock event_lock;
 	struct hmm_event events[HMM__EVENTS]; /* event lock */
@@ -265,7 +267,6 @@ struct hmm_space {
 	_Atomic uint32_t gate;       /* 1: closed (gate.c); futex */
 	_Atomic uint32_t inside;     /* background work that the gate must wait for */
 
-	struct hmm_store *child_swap; /* during fork: the child's copy of the swap store */
 	int child_error;              /* during fork: why the child can't have its copy */
 	struct hmm_region *regions;  /* spaces lock */
 	struct hmm_cache *caches;    /* spaces lock */
@@ -469,6 +470,11 @@ void hmm__page_lost(struct hmm_region *region, uint64_t page);
 /* swap.c */
 int hmm__swap_ready(struct hmm_space *space); /* not on the fault path: makes the store */
 void hmm__swap_free(struct hmm_space *space, uint32_t slot, uint32_t npages);
+int hmm__swap_writable(struct hmm_space *space); /* before slots are taken; on the fault path */
+/* Under the swap lock: as hmm__slots_alloc(). */
+uint32_t hmm__swap_take(struct hmm_space *space, uint32_t want, uint32_t unit, uint32_t *ret_first);
+/* As hmm__store_read() of slots, which may be in several stores. */
+int hmm__swap_read(struct hmm_space *space, struct hmm_store_vec *vec, unsigned n);
 
 /* swap_room.c */
 /* With the swap lock, before anybody else knows the slots: none at or above `end` can be written. */
