@@ -210,6 +210,15 @@ static struct ancestor *ancestor_of(const struct hmm__lineage *l, uint32_t slot)
 	return found;
 }
 
+bool hmm__lineage_frozen(const struct hmm_space *space, uint32_t slot)
+{
+	const struct hmm__lineage *l = space->lineage;
+
+	if (HMM__LIKELY(!l))
+		return false;
+	return ancestor_of(l, slot) ? l->disjoint : needs(l->leases, epoch_of(l, slot)) != NULL;
+}
+
 struct hmm_store *hmm__lineage_store(struct hmm_space *space, uint32_t slot)
 {
 	const struct ancestor *a = space->lineage ? ancestor_of(space->lineage, slot) : NULL;

@@ -17,7 +17,8 @@
  *     slots that we were given comes back to the parent with it.)
  * H4  A lease whose descriptor is not ours any more, because the program closed it, never ends: slots are lost, no contents.
  *
- * All under the swap lock, but what the fork handlers do while nobody is inside.  Nothing here waits or does I/O.
+ * All under the swap lock, but what the fork handlers do while nobody is inside.  Nothing here does I/O; to close a lease
+ * takes an answer of the thread that keeps descriptors (lib/sys/keeper.c), which does nothing else.
  */
 #ifndef HMM_VM_LINEAGE_H
 #define HMM_VM_LINEAGE_H
@@ -52,6 +53,8 @@ enum hmm__farewell {
 };
 /* Under the swap lock: a page gives its slot up.  *ret_store: to be put without the lock, or NULL. */
 enum hmm__farewell hmm__lineage_drop(struct hmm_space *space, uint32_t slot, uint32_t n, struct hmm_store **ret_store);
+/* Under the swap lock: would a page that gives the slot up leave it to somebody else? */
+bool hmm__lineage_frozen(const struct hmm_space *space, uint32_t slot);
 /* Under the swap lock: the store that has it. */
 struct hmm_store *hmm__lineage_store(struct hmm_space *space, uint32_t slot);
 

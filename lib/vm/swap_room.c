@@ -21,6 +21,7 @@
 #include "lib/store/store.h"
 #include "lib/vm/batch.h"
 #include "lib/vm/lineage.h"
+#include "lib/vm/lineage.h"
 
 #define LOOKS 4096u      /* frames looked at in one search */
 #define SLOTS 64u        /* slots taken back in one search */
@@ -39,6 +40,17 @@ static void free_found(struct hmm_space *space, const struct found *found)
 		hmm__swap_free(space, found->slot[i], found->npages[i]);
 }
 
+/* Does a forked child, or the parent, still need it?  Then it would not be ours. */
+static bool is_frozen(struct hmm_space *space, uint32_t slot)
+{
+	bool frozen;
+
+	hmm__lock(&space->swap_lock);
+	frozen = hmm__lineage_frozen(space, slot);
+	hmm__unlock(&space->swap_lock);
+	return frozen;
+}
+
 /*
  * Under the lock: take the slot of a page that is mapped.  Its word can't go away and come back while the lock is held, for
  * it would need another frame, so slots[] is that of the word that is exchanged.
@@ -50,7 +62,7 @@ static void take_slot(struct hmm_space *space, struct hmm__frame *f, struct foun
 	uint64_t w = atomic_load(word);
 	uint32_t slot = atomic_load(&region->slots[f->page]);
 
-	if (hmm__word_state(w) != HMM__MAPPED || !(w & HMM__STORED) || (w & HMM__WRITEBACK))
+	if (hmm__word_state(w) != HMM__MAPPED || !(w & HMM__STORED) || (w & HMM__WRITEBACK) || is_frozen(space, slot))
 		return;
 	/* garbage stays garbage: it need not be written */
 	if (!hmm__word_cas(word, &w, (w & ~HMM__STORED) | (w & HMM__FREE ? 0 : HMM__DIRTY)))

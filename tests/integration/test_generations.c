@@ -461,7 +461,7 @@ START_TEST(what_fails_in_a_fork_harms_nobody)
 			hmm__sys_fail(sites[s], nth, 0, ENOMEM);
 			pid = fork();
 			if (pid == 0) {
-				alarm(60);
+				alarm(test_patience(60));
 				_exit(copy_or_nothing());
 			}
 			hmm__sys_fail_none();
