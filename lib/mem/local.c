@@ -75,7 +75,8 @@ static int open_and_keep(struct hmm__local *local)
 {
 	int r = open_descriptors(local);
 
-	if (!r)
+	/* without anything that traps there is only a pidfd, without which pages are dropped one by one; and no need of a thread */
+	if (!r && !windows_only(local))
 		hmm__fd_keep((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop }, 4);
 	return r;
 }

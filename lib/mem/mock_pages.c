@@ -110,16 +110,20 @@ int hmm__mock_write_protect(void *backend, const struct hmm_span *spans, unsigne
 int hmm__mock_harvest(void *backend, void *base, size_t npages, uint8_t *bits)
 {
 	struct hmm__mock_backend *b = backend;
-	struct hmm__mock_body *body = hmm__mock_body_get((uintptr_t)base, 1);
+	struct hmm__mock_body *body = hmm__mock_body_get((uintptr_t)base, 1), *whole;
 	uint64_t page;
 	size_t i;
 
+	/* no misuse where nothing, or something else, is attached: a kernel tells about any address */
 	hmm__mock_enter(b);
-	if (body) {
-		size_t length = npages << body->shift;
-
+	if (!body)
+		return -ENOENT;
+	whole = hmm__mock_body_get((uintptr_t)base, npages << body->shift);
+	hmm__mock_body_put(body);
+	body = whole;
+	if (body && (body->backend != b || (uintptr_t)base & (((uintptr_t)1 << body->shift) - 1))) {
 		hmm__mock_body_put(body);
-		body = hmm__mock_pages_get(b, base, length);
+		body = NULL;
 	}
 	if (!body)
 		return -ENOENT;

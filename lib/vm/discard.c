@@ -7,12 +7,14 @@
  * D2  Frames count as free only after the kernel has them back: where a whole range is unmapped, all its pages are
  *     claimed first, then the range is detached, then the books are settled.
  * D3  A page that is dropped because its store has changed (HMM__DISCARD_CLEAN) was clean in the very word that was
- *     claimed: it is write-protected, or in the window, so nobody can have changed it since.
+ *     claimed: it is write-protected, or in the window, so nobody can have changed it since; but a device that still
+ *     holds the frame of a SUSPECT one, which is compared with its print.
  */
 #include <errno.h>
 #include <sched.h>
 
 #include "lib/vm/batch.h"
+#include "lib/vm/load.h"
 #include "lib/vm/record.h"
 
 static void forget_swap(struct hmm_region *region, uint64_t page, uint64_t w)
@@ -146,6 +148,30 @@ static enum claim claim(struct hmm_region *region, uint64_t page, enum hmm__disc
 	}
 }
 
+/*
+ * A clean page of the caller's claims whose frame a device may have written to since (SUSPECT): has it?  Where that can't be
+ * told now, it counts as changed.
+ */
+static bool changed_by_device(struct hmm_region *region, uint64_t page)
+{
+	uint64_t w = atomic_load(&region->words[page]);
+	struct hmm_unmap u = { .address = hmm__page_address(region, page), .length = (size_t)1 << region->shift,
+		               .flags = HMM_UNMAP_COPY | HMM_UNMAP_PEEK };
+	uint32_t slot;
+	bool same;
+
+	if (!(w & HMM__SUSPECT) || w & (HMM__DIRTY | HMM__FREE))
+		return false;
+	slot = hmm__bounce_get(region->pool);
+	if (slot == HMM__NO_SLOT)
+		return true;
+	u.slot = hmm__slot_address(region->pool, slot);
+	region->engine->ops->unmap(region->engine->backend, &u, 1);
+	same = !u.error && hmm__print_of(region, u.slot) == region->space->frames[hmm__word_frame(w)].print;
+	hmm__bounce_put(region->pool, slot);
+	return !same;
+}
+
 /* The range stays mapped: claim, drop and settle a batch at a time. */
 static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end, enum hmm__discard how)
 {
@@ -175,6 +201,11 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end,
 				first = first ? first : -EBUSY;
 			if (c != CLAIMED)
 				continue;
+			if (how == HMM__DISCARD_CLEAN && changed_by_device(region, page)) {
+				hmm__page_leave(region, page, HMM__MAPPED, 0, HMM__DIRTY);
+				first = first || region->slots ? first : -EBUSY; /* a private region's own contents stay */
+				continue;
+			}
 			b->items[n].page = page;
 			b->unmaps[n++] = (struct hmm_unmap){ .address = hmm__page_address(region, page),
 				                             .length = (size_t)1 << region->shift };

@@ -397,7 +397,7 @@ static bool copy_instead(struct hmm__item *it)
 		it->slot = HMM__NO_SLOT;
 		it->grant = 0;
 	}
-	if (it->read_only || hmm__read_only(it->region, it->page, 1))
+	if (it->split || it->read_only || hmm__read_only(it->region, it->page, 1))
 		return false;
 	if (it->fate == HMM__FATE_SAVE) {
 		if (it->slot == HMM__NO_SLOT)
@@ -535,7 +535,8 @@ static void returned(struct hmm_space *space, struct hmm__item *it)
 	                 it->fate == HMM__FATE_STAY ? HMM_REJECT_WRITE
 	                 : it->error == -EBUSY      ? HMM_REJECT_BUSY
 	                                            : HMM_REJECT_RACED);
-	hmm__page_leave(it->region, it->page, HMM__MAPPED, 0, it->split ? HMM__DIRTY : 0);
+	/* what was split came back writable: it can be written without a trap, so it is no garbage any more */
+	hmm__page_leave(it->region, it->page, HMM__MAPPED, it->split ? HMM__FREE : 0, it->split ? HMM__DIRTY : 0);
 }
 
 /* Every item gets its new state; those to be written stay in the batch.  Returns frames that became free. */

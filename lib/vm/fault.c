@@ -105,7 +105,7 @@ static int stale(struct want *k, uint64_t w)
 	struct hmm__engine *engine = region->engine;
 	void *address = hmm__page_address(region, k->page);
 	uint8_t bits = 0;
-	bool there;
+	bool blind;
 
 	if (w & HMM__WRITEBACK)
 		return busy(k, w); /* its writer still needs the books as they are */
@@ -113,14 +113,17 @@ static int stale(struct want *k, uint64_t w)
 	/* Claimed before the look: else it could leave and come back with the same word in between. */
 	if (!hmm__word_cas(&region->words[k->page], &w, hmm__word_with_state(w, HMM__EVICTING)))
 		return HMM__AGAIN;
-	there = engine->ops->harvest(engine->backend, address, 1, &bits) || bits & HMM_HARVEST_PRESENT;
-	if (!there) {
+	blind = engine->ops->harvest(engine->backend, address, 1, &bits) != 0;
+	if (!blind && !(bits & HMM_HARVEST_PRESENT)) {
 		hmm__page_lost(region, k->page);
 		return HMM__AGAIN;
 	}
 	hmm__page_leave(region, k->page, HMM__MAPPED, 0, 0);
-	/* a sync whose store failed leaves a dirty page protected */
-	if (w & HMM__DIRTY && k->write && bits && !(bits & HMM_HARVEST_WRITABLE))
+	/*
+	 * A sync whose store failed leaves a dirty page protected; so does the eviction of a large one that stopped half-way, of
+	 * its tail, which was not looked at.
+	 */
+	if (w & HMM__DIRTY && k->write && (blind || region->weight > 1 || !(bits & HMM_HARVEST_WRITABLE)))
 		return first_write(k, hmm__word_with_state(w & ~HMM__WAITERS, HMM__MAPPED));
 	if (engine->delivery == HMM_DELIVERY_THREAD)
 		engine->ops->wake(engine->backend, address, (size_t)1 << region->shift);

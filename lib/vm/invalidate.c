@@ -22,7 +22,13 @@ static bool in_the_way(const struct hmm_region *region, uint64_t w, unsigned fla
 static bool any_in_the_way(struct hmm_region *region, uint64_t page, uint64_t end, unsigned flags)
 {
 	for (; (page = hmm__page_next_touched(region, page)) < end; page++) {
-		if (in_the_way(region, atomic_load(&region->words[page]), flags))
+		hmm__word *word = &region->words[page];
+		uint64_t w;
+
+		/* a write that the caller has seen done may still be on its way into the word */
+		while (hmm__word_busy(w = atomic_load(word)))
+			hmm__page_wait(region, word, w);
+		if (in_the_way(region, w, flags))
 			return true;
 	}
 	return false;

@@ -97,7 +97,16 @@ static uint64_t take_from_frames(struct hmm_space *space, uint64_t want)
 	return got;
 }
 
-/* The victims' own slots: they are dirty, so what is there is out of date.  Their words are the caller's. */
+/*
+ * Does it need a slot?  A page that is only to be checked keeps the one it has: if it turns out to have changed and no other
+ * is left, it stays in the window as one that was refused.
+ */
+static bool wants_slot(const struct hmm__item *it)
+{
+	return it->fate == HMM__FATE_SAVE && it->region->slots && (it->word & HMM__DIRTY || !(it->word & HMM__STORED));
+}
+
+/* The dirty victims' own slots: what is there is out of date.  Their words are the caller's. */
 static void take_own(struct hmm_space *space, struct hmm__batch *b)
 {
 	struct found found = { .n = 0 };
@@ -105,7 +114,7 @@ static void take_own(struct hmm_space *space, struct hmm__batch *b)
 	for (unsigned i = 0; i < b->n && found.n < SLOTS; i++) {
 		struct hmm__item *it = &b->items[i];
 
-		if (it->fate != HMM__FATE_SAVE || !it->region->slots || !(it->word & HMM__STORED))
+		if (!wants_slot(it) || !(it->word & HMM__STORED))
 			continue;
 		found.slot[found.n] = atomic_load(&it->region->slots[it->page]);
 		found.npages[found.n++] = it->region->weight;
@@ -179,7 +188,7 @@ int hmm__swap_fit(struct hmm_space *space, struct hmm__batch *b)
 	uint32_t least = UINT32_MAX;
 
 	for (unsigned i = 0; i < b->n; i++) {
-		if (b->items[i].fate == HMM__FATE_SAVE && b->items[i].region->slots) {
+		if (wants_slot(&b->items[i])) {
 			need += b->items[i].region->weight;
 			least = HMM__MIN(least, b->items[i].region->weight);
 		}
@@ -194,7 +203,7 @@ int hmm__swap_fit(struct hmm_space *space, struct hmm__batch *b)
 	for (unsigned i = 0; i < b->n; i++) {
 		struct hmm__item *it = &b->items[i];
 
-		if (it->fate != HMM__FATE_SAVE || !it->region->slots)
+		if (!wants_slot(it))
 			continue;
 		if (it->region->weight <= room) {
 			room -= it->region->weight;

@@ -197,13 +197,15 @@ START_TEST(create_without_memory_leaves_nothing)
 	struct hmm_cache_options o = { .size = sizeof(o), .extra = 100 };
 	struct fixture f;
 	struct hmm_cache *cache;
+	struct hmm_store *store;
 	unsigned failed = 0;
 	int r;
 
 	begin(&f, FRAMES, "lru");
+	ck_assert_int_eq(hmm_store_memory(1 << 20, &store), 0);
 	for (uint64_t nth = 1;; nth++) {
 		hmm__alloc_fail(nth, 0);
-		r = hmm_cache_create(f.space, f.store, 2048, &o, &cache);
+		r = hmm_cache_create(f.space, store, 2048, &o, &cache);
 		hmm__alloc_fail(0, 0);
 		if (!r)
 			break;
@@ -212,6 +214,7 @@ START_TEST(create_without_memory_leaves_nothing)
 	}
 	ck_assert_uint_ge(failed, 5);
 	ck_assert_int_eq(hmm_cache_destroy(cache), 0);
+	hmm_store_put(store);
 	look(&f, 3);
 	end(&f);
 }

@@ -377,9 +377,12 @@ END_TEST
 START_TEST(pins_of_an_abandoned_cache_are_reported)
 {
 	struct hmm_cache *other;
+	struct hmm_store *of_its_own;
 	void *data;
 
-	ck_assert_int_eq(hmm_cache_create(space, store, 512, NULL, &other), 0);
+	ck_assert_int_eq(hmm_store_memory(1 << 20, &of_its_own), 0);
+	ck_assert_int_eq(hmm_cache_create(space, of_its_own, 512, NULL, &other), 0);
+	hmm_store_put(of_its_own);
 	for (uint64_t i = 0; i < 3; i++)
 		ck_assert_int_eq(hmm_cache_get(other, i, HMM_CACHE_READ, &data), 0);
 	ck_assert_int_eq(hmm_cache_put(other, 1, HMM_CACHE_READ, 0), 0);

@@ -189,7 +189,7 @@ START_TEST(failing_store_keeps_pages_dirty)
 	ck_assert_uint_eq(s.writes, 12 - failed);
 	ck_assert_uint_eq(hmm_cache_oldest_position(cache), 1);
 	hmm_space_poll(space);
-	ck_assert_uint_eq(write_events, failed);
+	ck_assert_uint_eq(write_events, 1); /* one for the time that it lasts */
 	ck_assert_ptr_eq(last_event.cache, cache);
 	ck_assert_uint_eq(last_event.page % failures[_i].every, 0);
 	logged.every = 0;

@@ -110,6 +110,7 @@ static long call_site(enum hmm__sys_site site)
 	siginfo_t info = { .si_code = SI_QUEUE };
 	struct hmm__file_id id;
 	struct pollfd none = { .fd = -1 };
+	int fds[2];
 	struct sysinfo *nowhere = NULL;
 	uint64_t features, ioctls;
 	pthread_t thread;
@@ -164,6 +165,8 @@ static long call_site(enum hmm__sys_site site)
 		break;
 	case HMM__SYS_SIGACTION: return hmm__sys_sigaction(-1, NULL, NULL);
 	case HMM__SYS_TGSIGQUEUE: return hmm__sys_tgsigqueue(-1, 0, &info);
+	case HMM__SYS_PIPE:
+		return hmm__sys_pipe(fds, 0);
 	case HMM__SYS_SYSINFO:
 		r = hmm__sys_sysinfo(nowhere);
 		done = 0;
