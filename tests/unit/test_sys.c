@@ -166,7 +166,7 @@ static long call_site(enum hmm__sys_site site)
 	case HMM__SYS_SIGACTION: return hmm__sys_sigaction(-1, NULL, NULL);
 	case HMM__SYS_TGSIGQUEUE: return hmm__sys_tgsigqueue(-1, 0, &info);
 	case HMM__SYS_PIPE:
-		return hmm__sys_pipe(fds, 0);
+		return hmm__sys_pipe(fds, -1 & ~O_CLOEXEC);
 	case HMM__SYS_SYSINFO:
 		r = hmm__sys_sysinfo(nowhere);
 		done = 0;
