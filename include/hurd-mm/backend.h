@@ -31,7 +31,8 @@ enum hmm_delivery {
 };
 
 enum hmm_backend_flags {
-	HMM_BACKEND_INHERIT = 1 << 0 /* a forked child gets a copy of the windows; else they are empty there */
+	HMM_BACKEND_INHERIT = 1 << 0, /* a forked child gets a copy of the windows; else they are empty there */
+	HMM_BACKEND_LOCK = 1 << 1     /* nobody pages frames of windows and ranges out behind our back; not in a forked child */
 };
 
 /* How frames travel between window and application. */
@@ -46,7 +47,8 @@ enum hmm_backend_caps {
 	HMM_BACKEND_GRANT = 1 << 0,      /* map and unmap can grant */
 	HMM_BACKEND_REFERENCED = 1 << 1, /* harvest reports referenced pages */
 	HMM_BACKEND_POISON = 1 << 2,     /* poison works */
-	HMM_BACKEND_HELD = 1 << 3        /* unmap says -EBUSY where the kernel has pinned a frame: with GRANT, or HELD */
+	HMM_BACKEND_HELD = 1 << 3,       /* unmap says -EBUSY where the kernel has pinned a frame: with GRANT, or HELD */
+	HMM_BACKEND_LOCKED = 1 << 4      /* HMM_BACKEND_LOCK was asked for, and is kept */
 };
 
 enum hmm_fault_access {

@@ -51,7 +51,14 @@ struct hmm_notice {
 
 enum hmm_space_flags {
 	HMM_SPACE_CHECK_POLICY = 1 << 0, /* check every hook of the policy, also in release builds */
-	HMM_SPACE_NO_RECLAIMER = 1 << 1  /* no background thread: faulting threads reclaim, hmm_space_poll() does the rest */
+	HMM_SPACE_NO_RECLAIMER = 1 << 1, /* no background thread: faulting threads reclaim, hmm_space_poll() does the rest */
+	/*
+	 * Regions, windows and tables of the space are locked in memory (mlock2(2), as they are touched): the kernel does not swap
+	 * them out, only the space pages.  Linux 5.18.  RLIMIT_MEMLOCK counts addresses, not memory in use: it must allow the
+	 * whole length of all regions, max_frames for the window of each page size and delivery, and the tables, or the process
+	 * has CAP_IPC_LOCK: see hmm_space(3).  Not locked: the map of swap slots, stores, stacks, the copy of a forked child.
+	 */
+	HMM_SPACE_LOCK = 1 << 2
 };
 
 enum hmm_rescue {
@@ -126,6 +133,8 @@ struct hmm_space_options {
  *
  * Returns 0; -EINVAL (budget below HMM_FRAMES_MIN or above max_frames, water marks out of order, unknown flags,
  * policy or parameters); -EBUSY (the swap store is another space's, or a region or cache uses it); -E2BIG; -ENOMEM; or what the backend says (-EPERM, -ENOTSUP: see hmm_probe()).
+ * With HMM_SPACE_LOCK also, here and where a region or cache is made, what mlock2(2) says: -ENOMEM (more than RLIMIT_MEMLOCK),
+ * -EPERM (that is 0), -EAGAIN; -ENOTSUP (a backend that can't lock, Linux before 5.18).  What could not be locked is not made.
  * Threads and userfaultfd are made when the first region of a delivery is mapped.
  */
 #define HMM_FRAMES_MIN 32

@@ -280,6 +280,36 @@ void hmm__free(void *object, size_t size)
 	hmm__signals_restore(&saved);
 }
 
+static __thread struct {
+	int (*fix)(void *table, size_t size);
+	int error;
+} fixing;
+
+void hmm__sparse_begin(int (*fix)(void *table, size_t size))
+{
+	fixing.fix = fix;
+	fixing.error = 0;
+}
+
+int hmm__sparse_end(int r)
+{
+	fixing.fix = NULL;
+	return r == -ENOMEM && fixing.error ? fixing.error : r;
+}
+
+/* NULL: it was refused, and is gone. */
+static void *fix(void *table, size_t size)
+{
+	int r = fixing.fix ? fixing.fix(table, size) : 0;
+
+	if (!r)
+		return table;
+	if (!fixing.error)
+		fixing.error = r;
+	unmap(table, size);
+	return NULL;
+}
+
 void *hmm__sparse_alloc(size_t size)
 {
 	int saved = errno;
@@ -294,6 +324,7 @@ void *hmm__sparse_alloc(size_t size)
 		madvise(table, size, MADV_NOHUGEPAGE);
 		madvise(table, size, MADV_DONTDUMP);
 		errno = saved;
+		table = fix(table, size);
 	}
 	return table;
 }

@@ -22,6 +22,13 @@ void hmm__free(void *object, size_t size); /* NULL is accepted */
 void *hmm__sparse_alloc(size_t size);
 void hmm__sparse_free(void *table, size_t size);
 
+/*
+ * Until the end, each sparse table that this thread takes is first handed to `fix`, which returns 0 or -errno: then there is no
+ * table.  Ending gives r back, or, where that is -ENOMEM, the first error of fix, if there was one.  Does not nest.
+ */
+void hmm__sparse_begin(int (*fix)(void *table, size_t size));
+int hmm__sparse_end(int r);
+
 /* Bytes that hmm__alloc has from the kernel now. */
 size_t hmm__arena_bytes(void);
 

@@ -31,6 +31,14 @@ static bool probe_madvise_self(int pidfd)
 	return pidfd >= 0 && hmm__sys_process_madvise(pidfd, &none, 1, MADV_DONTNEED) >= 0;
 }
 
+/* What is locked can be dropped since Linux 5.18: try it on nothing. */
+static int lock_works(void)
+{
+	int r = hmm__sys_madvise(NULL, 0, MADV_DONTNEED_LOCKED);
+
+	return r == -EINVAL ? -ENOTSUP : r;
+}
+
 static bool windows_only(const struct hmm__local *local)
 {
 	return local->config.delivery == HMM_DELIVERY_NONE;
@@ -40,6 +48,11 @@ static bool windows_only(const struct hmm__local *local)
 static bool inherits(const struct hmm__local *local)
 {
 	return local->config.flags & HMM_BACKEND_INHERIT;
+}
+
+static bool locks(const struct hmm__local *local)
+{
+	return local->config.flags & HMM_BACKEND_LOCK;
 }
 
 static void open_pidfd(struct hmm__local *local)
@@ -89,7 +102,7 @@ static void close_descriptors(struct hmm__local *local)
 
 static void set_caps(struct hmm__local *local)
 {
-	local->caps = 0;
+	local->caps = locks(local) ? HMM_BACKEND_LOCKED : 0;
 	if (windows_only(local))
 		return;
 	if ((local->features & UFFD_FEATURE_MOVE) && local->config.engine != HMM_ENGINE_COPY)
@@ -179,6 +192,9 @@ static int prepare(struct hmm__local *local, void *base, size_t length, bool inh
 	if (r && r != -EINVAL) /* -EINVAL: a kernel without huge pages */
 		return r;
 	r = inherit ? 0 : hmm__sys_madvise(base, length, MADV_DONTFORK);
+	/* both or none: UFFDIO_MOVE wants it the same on both sides */
+	if (!r && locks(local))
+		r = hmm__sys_mlock(base, length);
 	if (r)
 		return r;
 	return windows_only(local) ? 0 : hmm__sys_uffd_register(local->uffd, base, length, register_mode, NULL);
@@ -223,15 +239,19 @@ static int local_window(void *backend, unsigned page_shift, uint32_t nslots, voi
 }
 
 /* Engine copy, and the kernel could move: then it can tell what is pinned. */
-static void make_lanes(struct hmm__local *local)
+static int make_lanes(struct hmm__local *local)
 {
 	void *base;
+	int r;
 
-	if (windows_only(local) || !(local->features & UFFD_FEATURE_MOVE) || local->caps & HMM_BACKEND_HELD ||
-	    local_window(local, LANE_SHIFT, HMM__LANES, &base))
-		return;
+	if (windows_only(local) || !(local->features & UFFD_FEATURE_MOVE) || local->caps & HMM_BACKEND_HELD)
+		return 0;
+	r = local_window(local, LANE_SHIFT, HMM__LANES, &base);
+	if (r)
+		return locks(local) ? r : 0; /* without lanes it works, but knows less: not a choice of a limit on locked memory */
 	local->lanes = base;
 	local->caps |= HMM_BACKEND_HELD;
+	return 0;
 }
 
 static void free_windows(struct hmm__local *local)
@@ -267,11 +287,13 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
 	hmm__fingerprint_prepare();
-	r = keep_spares(local) ? open_and_keep(local) : -ENOMEM;
+	r = locks(local) ? lock_works() : 0;
+	if (!r)
+		r = keep_spares(local) ? open_and_keep(local) : -ENOMEM;
 	if (!r) {
 		set_caps(local);
-		make_lanes(local);
-		if (config->engine == HMM_ENGINE_MOVE && !windows_only(local) && !(local->caps & HMM_BACKEND_GRANT))
+		r = make_lanes(local);
+		if (!r && config->engine == HMM_ENGINE_MOVE && !windows_only(local) && !(local->caps & HMM_BACKEND_GRANT))
 			r = -ENOTSUP;
 	}
 	if (!r)
@@ -437,7 +459,7 @@ static int local_poison(void *backend, void *base, size_t length, int on)
 		r = hmm__sys_uffd_poison(local->uffd, base, length, 0);
 		return r == -EEXIST ? 0 : r;
 	}
-	return hmm__sys_madvise(base, length, MADV_DONTNEED); /* drops the marker */
+	return hmm__sys_madvise_drop(base, length); /* drops the marker */
 }
 
 /*
@@ -500,6 +522,8 @@ static int local_reopen(void *backend)
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND); /* a thread that reads events may have held it */
 	close_descriptors(local);
 	local->nthreads = 0; /* threads are not inherited */
+	local->config.flags &= ~(uint32_t)HMM_BACKEND_LOCK; /* nor are locks: on neither side, or nothing could be moved */
+	local->caps &= ~(uint32_t)HMM_BACKEND_LOCKED;
 	r = open_and_keep(local);
 	if (!r)
 		r = reregister(local);

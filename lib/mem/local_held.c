@@ -23,7 +23,7 @@
 static bool empty(char *lane, size_t length)
 {
 	for (unsigned i = 0; i < DROP_TRIES; i++) {
-		if (!hmm__sys_madvise(lane, length, MADV_DONTNEED) || !hmm__sys_madvise(lane, length, MADV_DONTNEED_LOCKED))
+		if (!hmm__sys_madvise_drop(lane, length))
 			return true;
 	}
 	return false;

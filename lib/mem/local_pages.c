@@ -263,10 +263,8 @@ static int drop_singly(const struct iovec *iov, unsigned n)
 	int first = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		int r = hmm__sys_madvise(iov[i].iov_base, iov[i].iov_len, MADV_DONTNEED);
+		int r = hmm__sys_madvise_drop(iov[i].iov_base, iov[i].iov_len);
 
-		if (r == -EINVAL) /* mlockall(2) by the application */
-			r = hmm__sys_madvise(iov[i].iov_base, iov[i].iov_len, MADV_DONTNEED_LOCKED);
 		if (!first)
 			first = r;
 	}
@@ -276,10 +274,11 @@ static int drop_singly(const struct iovec *iov, unsigned n)
 /* Drop ranges with one interrupt to the other CPUs for all of them. */
 static int drop_vector(struct hmm__local *local, const struct iovec *iov, unsigned n, size_t bytes)
 {
+	bool locked = local->config.flags & HMM_BACKEND_LOCK;
 	ssize_t got = 0;
 
 	if (n > 1 && local->madvise_self) {
-		got = hmm__sys_process_madvise(local->pidfd, iov, n, MADV_DONTNEED);
+		got = hmm__sys_process_madvise(local->pidfd, iov, n, locked ? MADV_DONTNEED_LOCKED : MADV_DONTNEED);
 		if (got == (ssize_t)bytes)
 			return 0;
 	}

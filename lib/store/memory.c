@@ -110,7 +110,7 @@ static int memory_discard(void *ctx, uint64_t offset, uint64_t length)
 		return 0;
 	for (uint64_t from = first; from < last; from += size)
 		clear_written(memory, from / size);
-	return hmm__sys_madvise(memory->table + first, last - first, MADV_DONTNEED);
+	return hmm__sys_madvise_drop(memory->table + first, last - first);
 }
 
 static uint64_t memory_bytes_held(void *ctx)

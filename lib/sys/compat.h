@@ -158,6 +158,9 @@ struct hmm__pm_scan_arg {
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MLOCK_ONFAULT /* 4.4, glibc 2.27 */
+#define MLOCK_ONFAULT 1
+#endif
 #ifndef MADV_DONTNEED_LOCKED /* 5.18 */
 #define MADV_DONTNEED_LOCKED 24
 #endif

@@ -112,6 +112,7 @@ const char *hmm__sys_site_name(enum hmm__sys_site site)
 		[HMM__SYS_PIDFD_GETFD] = "pidfd_getfd",
 		[HMM__SYS_SYSINFO] = "sysinfo",
 		[HMM__SYS_PIPE] = "pipe2",
+		[HMM__SYS_MLOCK] = "mlock2",
 		[HMM__SYS_SITES] = "any",
 	};
 

@@ -46,6 +46,20 @@ int hmm__sys_madvise(void *address, size_t length, int advice)
 	return (int)HMM__SYS_CALL(HMM__SYS_MADVISE, madvise(address, length, advice));
 }
 
+/* MADV_DONTNEED refuses locked memory; the other is unknown before Linux 5.18. */
+int hmm__sys_madvise_drop(void *address, size_t length)
+{
+	int r = hmm__sys_madvise(address, length, MADV_DONTNEED);
+
+	return r == -EINVAL ? hmm__sys_madvise(address, length, MADV_DONTNEED_LOCKED) : r;
+}
+
+/* Not the C library's: a sanitizer's run time makes nothing of that. */
+int hmm__sys_mlock(void *address, size_t length)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_MLOCK, syscall(SYS_mlock2, address, length, (long)MLOCK_ONFAULT));
+}
+
 ssize_t hmm__sys_process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice)
 {
 	int number = hmm__fd_number(pidfd);

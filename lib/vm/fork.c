@@ -266,6 +266,7 @@ static void fix_space(struct hmm_space *space)
 	/* held by a thread that was not inside: delivering events, or reading them */
 	hmm__lock_init(&space->event_lock, HMM__RANK_EVENT);
 	hmm__record_forked(space);
+	space->flags &= ~(uint32_t)HMM_SPACE_LOCK; /* the kernel gives a child none */
 	error = reopen(space);
 	error = hmm__lineage_child(space, error ? error : wants_copy(space) ? 0 : -ECHILD);
 	space->child_error = error;

@@ -487,7 +487,9 @@ int hmm__engine_open(struct hmm_space *space, uint32_t number, struct hmm__engin
 	uint32_t delivery = HMM__MIN(number, (uint32_t)HMM_DELIVERY_NONE);
 	struct hmm_backend_config config = {
 		.size = sizeof(config), .delivery = delivery, .engine = space->engine_choice, .pagers = space->pagers,
-		.flags = number == HMM__CACHES_COPIED ? HMM_BACKEND_INHERIT : 0, .capacity = space->capacity,
+		.flags = (number == HMM__CACHES_COPIED ? HMM_BACKEND_INHERIT : 0) |
+		         (space->flags & HMM_SPACE_LOCK ? HMM_BACKEND_LOCK : 0),
+		.capacity = space->capacity,
 		.backend_arg = space->backend_arg, .arg = space,
 		.fault = hmm__fault, .gone = hmm__gone, .pressure = hmm__pressure,
 	};
@@ -500,7 +502,9 @@ int hmm__engine_open(struct hmm_space *space, uint32_t number, struct hmm__engin
 		engine->delivery = delivery;
 		r = engine->ops->open(&config, &engine->backend, &engine->caps);
 		if (!r) {
-			r = hmm__supply_begin(engine);
+			bool unlocked = config.flags & HMM_BACKEND_LOCK && !(engine->caps & HMM_BACKEND_LOCKED);
+
+			r = unlocked ? -ENOTSUP : hmm__supply_begin(engine);
 			if (r)
 				engine->ops->close(engine->backend);
 		}

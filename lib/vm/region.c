@@ -217,18 +217,31 @@ static int claim_bytes(struct hmm_region *region)
 	return hmm__claim_make(&region->claim);
 }
 
-/* All that a region needs beside its addresses. */
+/* Its tables and the window; whatever else is made is not locked with them. */
+static int prepare_tables(struct hmm_region *region, uint32_t delivery)
+{
+	int r;
+
+	hmm__tables_begin(region->space->flags);
+	r = hmm__region_make_tables(region);
+	if (!r)
+		r = hmm__engine_open(region->space, delivery, &region->engine);
+	if (!r)
+		r = hmm__pool_open(region->engine, region->shift, &region->pool);
+	return hmm__tables_end(r);
+}
+
+/*
+ * All that a region needs beside its addresses.  The map of swap slots is not locked: it has addresses for 16 TiB of swap, which
+ * no limit would hold.
+ */
 static int prepare_region(struct hmm_region *region, const struct hmm_region_options *o)
 {
 	struct hmm_space *space = region->space;
-	int r = hmm__region_make_tables(region);
+	int r = prepare_tables(region, o->delivery);
 
 	if (!r && o->flags & HMM_REGION_READ_ONLY)
 		r = note_protection(region, 0, region->npages, false);
-	if (!r)
-		r = hmm__engine_open(space, o->delivery, &region->engine);
-	if (!r)
-		r = hmm__pool_open(region->engine, region->shift, &region->pool);
 	if (!r && region->slots)
 		r = hmm__swap_ready(space);
 	if (!r && region->flags & HMM_REGION_DIRECT_IO && !(region->engine->caps & HMM_BACKEND_HELD))

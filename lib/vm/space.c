@@ -13,7 +13,7 @@
 #include "lib/vm/record.h"
 
 #define DEFAULT_POLICY "clock"
-#define FLAGS_KNOWN (HMM_SPACE_CHECK_POLICY | HMM_SPACE_NO_RECLAIMER)
+#define FLAGS_KNOWN (HMM_SPACE_CHECK_POLICY | HMM_SPACE_NO_RECLAIMER | HMM_SPACE_LOCK)
 #define BATCH_DEFAULT 64u
 #define IDLE_MOST 8u /* fruitless passes of a shrink in a row */
 
@@ -204,6 +204,7 @@ int hmm_space_create(uint64_t frames, const struct hmm_space_options *opts, stru
 	if (r)
 		return r;
 	hmm__signals_block(&mask);
+	hmm__tables_begin(o.flags);
 	space = hmm__sparse_alloc(sizeof(*space));
 	if (!space) {
 		r = -ENOMEM;
@@ -217,6 +218,7 @@ int hmm_space_create(uint64_t frames, const struct hmm_space_options *opts, stru
 			hmm__sparse_free(space, sizeof(*space));
 		}
 	}
+	r = hmm__tables_end(r);
 	if (!r) {
 		space->swap = o.swap ? hmm_store_get(o.swap) : NULL;
 		space->given.policy = space->given.record = NULL; /* the caller's strings */

@@ -23,9 +23,11 @@
 #include <hurd-mm/region.h>
 #include <hurd-mm/space.h>
 
+#include "lib/base/arena.h"
 #include "lib/base/lock.h"
 #include "lib/policy/instance.h"
 #include "lib/store/slots.h"
+#include "lib/sys/sys.h"
 #include "lib/vm/intervals.h"
 #include "lib/vm/assist.h"
 #include "lib/vm/claims.h"
@@ -205,7 +207,7 @@ struct hmm_space {
 	_Atomic uint32_t low_water, high_water, available_target, batch; /* set with the budget, under the lock */
 	uint32_t rescue;             /* (i) enum hmm_rescue */
 	uint32_t engine_choice;      /* (i) enum hmm_engine */
-	uint32_t flags;              /* (i) */
+	uint32_t flags;              /* (i) but for HMM_SPACE_LOCK, which a fork takes from the child */
 	uint32_t pagers;             /* (i) */
 	struct hmm_space_options given; /* (i) what was asked for, to size water marks again */
 
@@ -281,6 +283,18 @@ struct hmm_space {
 	struct hmm_space *next, *prev; /* spaces lock */
 	struct hmm__counters counts[HMM__STRIPES]; /* (a) by hmm__stripe() */
 };
+
+/* What this thread takes from here on, until the end, is a table of the space: locked in memory where that was asked for. */
+static inline void hmm__tables_begin(uint32_t space_flags)
+{
+	hmm__sparse_begin(space_flags & HMM_SPACE_LOCK ? hmm__sys_mlock : NULL);
+}
+
+/* r, or what locking said where that is why r is -ENOMEM. */
+static inline int hmm__tables_end(int r)
+{
+	return hmm__sparse_end(r);
+}
 
 /* Which stripe of counters and streams this thread uses. */
 unsigned hmm__stripe(void);

@@ -237,7 +237,8 @@ int hmm_cache_create(struct hmm_space *space, struct hmm_store *store, size_t pa
 	r = cache ? 0 : -ENOMEM;
 	if (cache) {
 		fill_in(cache, space, store, page_size, &o);
-		r = make_cache(cache, store, o.offset);
+		hmm__tables_begin(space->flags);
+		r = hmm__tables_end(make_cache(cache, store, o.offset));
 		if (!r) {
 			r = take_number(cache);
 			if (r)
