@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <execinfo.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -179,8 +180,94 @@ static int as_signal(int r)
 	return r == 0 || r == -EACCES ? r : r == -ENOENT ? -EACCES : -EIO;
 }
 
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+
+struct mapping {
+	uintptr_t from, to;
+	unsigned long inode;
+	char read, write, private;
+};
+
+/* One line of /proc/self/maps.  By hand: no allocation, for threads do this while others fork. */
+static bool parse(const char *line, struct mapping *m)
+{
+	char *end;
+
+	m->from = strtoul(line, &end, 16);
+	if (*end != '-')
+		return false;
+	m->to = strtoul(end + 1, &end, 16);
+	if (*end != ' ' || strlen(end) < 6)
+		return false;
+	m->read = end[1];
+	m->write = end[2];
+	m->private = end[4];
+	end = strchr(end + 1, ' '); /* behind permissions, offset, device */
+	end = end ? strchr(end + 1, ' ') : NULL;
+	end = end ? strchr(end + 1, ' ') : NULL;
+	if (!end)
+		return false;
+	m->inode = strtoul(end, NULL, 10);
+	return true;
+}
+
+static void page_out(const char *line)
+{
+	uintptr_t here = (uintptr_t)&line;
+	struct mapping m;
+
+	if (parse(line, &m) && m.read == 'r' && m.write == 'w' && m.private == 'p' && !m.inode &&
+	    (here < m.from || here >= m.to))
+		madvise((void *)m.from, m.to - m.from, MADV_PAGEOUT);
+}
+
+void world_page_out(void)
+{
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), saved = errno;
+	char text[4096];
+	size_t have = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return;
+	while ((n = read(fd, text + have, sizeof(text) - 1 - have)) > 0) {
+		char *line = text, *end;
+
+		have += (size_t)n;
+		text[have] = '\0';
+		for (; (end = strchr(line, '\n')); line = end + 1) {
+			*end = '\0';
+			page_out(line);
+		}
+		have -= (size_t)(line - text);
+		memmove(text, line, have);
+	}
+	close(fd);
+	errno = saved;
+}
+
+/* $HMM_TEST_PAGEOUT: before the first access, and then every so many.  Unset: never. */
+static void page_out_in_turn(void)
+{
+	static atomic_uint accesses;
+	static atomic_int every = -1;
+	int n = atomic_load_explicit(&every, memory_order_relaxed);
+
+	if (n < 0) {
+		const char *text = getenv("HMM_TEST_PAGEOUT");
+
+		n = text ? atoi(text) : 0;
+		atomic_store(&every, n > 0 ? n : 0);
+	}
+	if (n > 0 && atomic_fetch_add(&accesses, 1) % (unsigned)n == 0)
+		world_page_out();
+}
+
 int world_read(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length)
 {
+	page_out_in_turn();
 	if (world_is_mock(w))
 		return as_signal(hmm_mock_read(region, address, buffer, length));
 	return world_guarded_read(address, buffer, length);
@@ -216,6 +303,7 @@ int world_read_again(struct world *w, struct hmm_region *region, const void *add
 
 int world_write(struct world *w, struct hmm_region *region, void *address, const void *buffer, size_t length)
 {
+	page_out_in_turn();
 	if (world_is_mock(w))
 		return as_signal(hmm_mock_write(region, address, buffer, length));
 	return world_guarded_write(address, buffer, length);

@@ -114,6 +114,12 @@ uint8_t world_initial(const struct world *w, uint64_t offset);
 /* What the store (not the memory) has at offset; shared and private files and callback stores. */
 void world_store_peek(const struct world_map *m, uint64_t offset, void *buffer, size_t length);
 
+/*
+ * Ask the kernel to swap out everything writable and without a file, but for this thread's stack, that would be touched at
+ * once.  With $HMM_TEST_PAGEOUT=N the first and each Nth of the accesses below do it first.
+ */
+void world_page_out(void);
+
 /* 0, -EIO (SIGBUS), -EACCES (SIGSEGV). */
 int world_read(struct world *w, struct hmm_region *region, const void *address, void *buffer, size_t length);
 int world_write(struct world *w, struct hmm_region *region, void *address, const void *buffer, size_t length);

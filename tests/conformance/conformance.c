@@ -38,13 +38,20 @@ static void add_combination(Suite *s, int i)
 	suite_add_tcase(s, t);
 }
 
+/* Where the kernel swaps as well each case takes long: system calls for contents, and copies by the library itself. */
+static bool in_sample(int i)
+{
+	return policy_of(i) == ONE_POLICY && (store_of(i) == WORLD_SWAP_MEMORY || store_of(i) == WORLD_FILE_SHARED);
+}
+
 static Suite *suite(void)
 {
 	const char *only = getenv("HMM_CONFORMANCE_BACKEND");
+	bool sample = getenv("HMM_TEST_PAGEOUT") && !test_all();
 	Suite *s = suite_create("conformance");
 
 	for (int i = 0; i < COMBINATIONS; i++)
-		if (!only || strcmp(only, world_backend_names[backend_of(i)]) == 0)
+		if ((!only || strcmp(only, world_backend_names[backend_of(i)]) == 0) && (!sample || in_sample(i)))
 			add_combination(s, i);
 	return s;
 }

@@ -2,13 +2,15 @@
 /*
  * squeeze.c - run a program where the kernel swaps it: a memory cgroup of its own, smaller than it needs, and zram
  *
- *	squeeze --limit MIB [--high MIB] [--whole NAME] PROGRAM ARGUMENT...
+ *	squeeze --limit MIB [--high MIB] [--edge on] [--whole NAME] PROGRAM ARGUMENT...
  *
  * The program's own TAP is passed on; with --whole its end is the test.  In the end the kernel must have swapped something,
  * or nothing was tested, and that is a failure.  What the machine lacks is the reason of a skip.  --high: throttled from there
- * on, as memory.high does.
+ * on, as memory.high does.  --edge: the program may not swap, so at the limit the kernel drops files' pages, and kills it where
+ * there are none; then the limit must have been reached.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,7 @@ static int skip(const char *why)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: squeeze --limit MIB [--high MIB] [--whole NAME] PROGRAM ARGUMENT...\n");
+	fprintf(stderr, "usage: squeeze --limit MIB [--high MIB] [--edge on] [--whole NAME] PROGRAM ARGUMENT...\n");
 	return 2;
 }
 
@@ -78,6 +80,32 @@ static unsigned long long swapped_out(void)
 	return n;
 }
 
+/* Version 2 says how much may be swapped; in 1 a group with a swappiness of 0 is never swapped for its own limit. */
+static int forbid_swap(const struct kernel_swap *swap)
+{
+	return set(swap, "memory.swap.max", "memory.swappiness", 0);
+}
+
+/* How often the group was at its limit. */
+static unsigned long long limited(const struct kernel_swap *swap)
+{
+	unsigned long long n = figure(swap, "memory.failcnt");
+	char path[PATH_MAX + 64], line[128];
+	FILE *f;
+
+	if (n)
+		return n;
+	snprintf(path, sizeof(path), "%s/memory.events", swap->cgroup);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "max %llu", &n) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static int run(const struct kernel_swap *swap, char **argv)
 {
 	int status;
@@ -102,9 +130,10 @@ int main(int argc, char **argv)
 {
 	uint64_t limit = 0, high = 0;
 	const char *whole = NULL;
+	bool edge = false;
 	char why[TEXT_BYTES];
 	struct kernel_swap swap;
-	unsigned long long before, peak;
+	unsigned long long before, peak, at_limit;
 	int i, r;
 
 	for (i = 1; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
@@ -112,6 +141,8 @@ int main(int argc, char **argv)
 			limit = strtoull(argv[i + 1], NULL, 10) << 20;
 		else if (strcmp(argv[i], "--high") == 0)
 			high = strtoull(argv[i + 1], NULL, 10) << 20;
+		else if (strcmp(argv[i], "--edge") == 0)
+			edge = true;
 		else if (strcmp(argv[i], "--whole") == 0)
 			whole = argv[i + 1];
 		else
@@ -126,6 +157,8 @@ int main(int argc, char **argv)
 		kernel_swap_stop(&swap);
 		return skip("memory.high, of a cgroup of version 2 with the memory controller");
 	}
+	if (!r && edge)
+		r = forbid_swap(&swap);
 	if (r < 0) {
 		kernel_swap_stop(&swap);
 		return skip("a limit of a memory cgroup");
@@ -133,11 +166,15 @@ int main(int argc, char **argv)
 	before = swapped_out();
 	r = run(&swap, argv + i);
 	peak = swapped(&swap, limit);
-	printf("# %llu KiB and more were in swap; the machine swapped out %llu pages meanwhile\n", peak >> 10,
-	       swapped_out() - before);
+	if (!edge)
+		printf("# %llu KiB and more were in swap; the machine swapped out %llu pages meanwhile\n", peak >> 10,
+		       swapped_out() - before);
+	at_limit = limited(&swap);
 	kernel_swap_stop(&swap);
-	if (!peak && swapped_out() == before) {
-		printf("# nothing was swapped: the limit is too wide to test anything\n");
+	if (edge)
+		printf("# was at its limit %llu times\n", at_limit);
+	if (edge ? !at_limit : !peak && swapped_out() == before) {
+		printf("# %s: the limit is too wide to test anything\n", edge ? "never at its limit" : "nothing was swapped");
 		r = r ? r : 1;
 	}
 	if (whole)

@@ -15,10 +15,6 @@
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
-
 enum { PAGES = 512, FRAMES = 128, STEPS = 1200, EVERY = 60 };
 
 static const enum world_backend backends[] = { WORLD_INLINE_AUTO, WORLD_INLINE_COPY, WORLD_THREAD_AUTO, WORLD_THREAD_COPY };
@@ -28,31 +24,13 @@ static const enum world_backend backends[] = { WORLD_INLINE_AUTO, WORLD_INLINE_C
 static const enum world_store stores[] = { WORLD_SWAP_FILE, WORLD_SWAP_MEMORY, WORLD_FILE_SHARED };
 #define STORES (int)(sizeof(stores) / sizeof(stores[0]))
 
-/* Everything writable and without a file, but for this thread's stack: that would be touched at once. */
-static void page_out_all(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	char line[512], perms[8], path[256];
-	unsigned long from, to, inode;
-
-	ck_assert_ptr_nonnull(maps);
-	while (fgets(line, sizeof(line), maps)) {
-		path[0] = '\0';
-		if (sscanf(line, "%lx-%lx %7s %*x %*s %lu %255s", &from, &to, perms, &inode, path) < 4)
-			continue;
-		if (perms[0] == 'r' && perms[1] == 'w' && perms[3] == 'p' && !inode && strcmp(path, "[stack]") != 0)
-			madvise((void *)from, to - from, MADV_PAGEOUT);
-	}
-	fclose(maps);
-}
-
 static atomic_int stop;
 
 static void *page_out_beside(void *arg)
 {
 	(void)arg;
 	while (!atomic_load(&stop))
-		page_out_all();
+		world_page_out();
 	return NULL;
 }
 
@@ -65,7 +43,7 @@ static void run(struct world *w, struct world_map *m, bool beside)
 		size_t page = world_random(&state) % m->npages;
 
 		if (!beside && i % EVERY == 0)
-			page_out_all();
+			world_page_out();
 		world_check(w, m, page, tags[page]);
 		if (i % 2)
 			world_put(w, m, page, tags[page] = 1 + world_random(&state) % 1000);
@@ -127,7 +105,7 @@ START_TEST(a_space_that_is_swapped_says_so_once)
 		world_put(&w, &m, i, i + 1);
 	ck_assert_int_eq(hmm_space_poll(w.space), 0);
 	for (unsigned round = 0; round < 3; round++) {
-		page_out_all();
+		world_page_out();
 		ck_assert_int_eq(hmm_space_poll(w.space), 0);
 	}
 	ck_assert_uint_gt(world_stats(&w).swapped_looks, 0);
