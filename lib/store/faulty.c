@@ -177,6 +177,13 @@ static int faulty_fork(void *ctx, struct hmm_store **ret_store)
 	return 0;
 }
 
+static void faulty_keep(void *ctx)
+{
+	struct faulty *faulty = ctx;
+
+	faulty->inner->keep(faulty->inner->ctx);
+}
+
 static const struct hmm_store_ops faulty_ops = {
 	.size = sizeof(faulty_ops),
 	.version = HMM_STORE_VERSION,
@@ -206,6 +213,7 @@ int hmm_store_faulty(struct hmm_store *inner, struct hmm_store **ret_store)
 	faulty->store.bytes_held = faulty_bytes_held;
 	faulty->store.capacity = inner->capacity;
 	faulty->store.heritage = inner->heritage;
+	faulty->store.keep = inner->keep ? faulty_keep : NULL;
 	hmm__lock_init(&faulty->lock, HMM__RANK_STORE);
 	*ret_store = &faulty->store;
 	return 0;

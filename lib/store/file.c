@@ -102,6 +102,13 @@ static void file_destroy(void *ctx)
 	hmm__fd_close((int[]){ file->fd, file->fd_plain }, 2);
 }
 
+static void file_keep(void *ctx)
+{
+	struct file *file = ctx;
+
+	hmm__fd_keep((int[]){ file->fd, file->fd_plain }, 2);
+}
+
 static const struct hmm_store_ops file_ops = {
 	.size = sizeof(file_ops),
 	.version = HMM_STORE_VERSION,
@@ -181,7 +188,8 @@ int hmm_store_file(int fd, unsigned flags, struct hmm_store **ret_store)
 		file->store.identity = (struct hmm__store_identity){ HMM__STORE_BY_NUMBER, st.st_rdev };
 		file->store.ops.extend = NULL; /* its end stays where it is */
 	}
-	hmm__fd_keep((int[]){ file->fd, file->fd_plain }, 2);
+	file->store.keep = file_keep;
+	file_keep(file);
 	*ret_store = &file->store;
 	return 0;
 }

@@ -79,6 +79,7 @@ struct hmm_store {
 	uint32_t flags;                             /* (i) enum hmm__store_flags */
 	struct hmm__store_identity identity;        /* (i) */
 	uint64_t (*bytes_held)(void *ctx);          /* (i) or NULL */
+	void (*keep)(void *ctx);                    /* (i) or NULL: put its descriptors out of the program's reach (fd.h) */
 	uint64_t capacity;                          /* (i) bytes: nothing at or above it can be written; 0: not known */
 	enum hmm__heritage heritage;                /* (i) */
 	char name[32];                              /* (i) */

@@ -92,6 +92,13 @@ static void swap_destroy(void *ctx)
 
 static int swap_fork(void *ctx, struct hmm_store **ret_store);
 
+static void swap_keep(void *ctx)
+{
+	struct swap *swap = ctx;
+
+	hmm__fd_keep((int[]){ swap->fd, swap->fd_plain }, 2);
+}
+
 static const struct hmm_store_ops swap_ops = {
 	.size = sizeof(swap_ops),
 	.version = HMM_STORE_VERSION,
@@ -264,6 +271,7 @@ static int make_swap(const struct hmm_swap_options *opts, struct hmm_store **ret
 	swap->store.bytes_held = swap_bytes_held;
 	swap->fd_plain = -1;
 	swap->store.heritage = HMM__HERITAGE_OWN;
+	swap->store.keep = swap_keep;
 	swap->direct = known.direct;
 	swap->limit_given = known.limit;
 	swap->fd = -1;
@@ -289,7 +297,7 @@ int hmm_store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_s
 	if (!error) {
 		struct swap *swap = (struct swap *)*ret_store;
 
-		hmm__fd_keep((int[]){ swap->fd, swap->fd_plain }, 2);
+		swap_keep(swap);
 	}
 	return error;
 }

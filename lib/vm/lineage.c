@@ -131,7 +131,7 @@ static void keep(struct hmm__lineage *l, struct lease *lease, uint32_t slot, uns
 	lease->kept = slot;
 }
 
-/* H4: only a hang-up of our own pipe counts. */
+/* H5: only a hang-up of our own pipe counts. */
 static bool has_ended(const struct lease *lease)
 {
 	struct pollfd p = { .events = POLLIN };
@@ -219,11 +219,30 @@ bool hmm__lineage_frozen(const struct hmm_space *space, uint32_t slot)
 	return ancestor_of(l, slot) ? l->disjoint : needs(l->leases, epoch_of(l, slot)) != NULL;
 }
 
+/* H4 */
+static bool lease_is_held(const struct ancestor *a)
+{
+	return a->fd < 0 || hmm__fd_use(a->fd) >= 0;
+}
+
 struct hmm_store *hmm__lineage_store(struct hmm_space *space, uint32_t slot)
 {
 	const struct ancestor *a = space->lineage ? ancestor_of(space->lineage, slot) : NULL;
 
-	return a ? a->store : space->swap;
+	if (!a)
+		return space->swap;
+	return lease_is_held(a) ? a->store : NULL;
+}
+
+bool hmm__lineage_intact(const struct hmm_space *space)
+{
+	const struct hmm__lineage *l = space->lineage;
+
+	for (const struct ancestor *a = l && l->disjoint ? l->ancestors : NULL; a; a = a->next) {
+		if (!lease_is_held(a))
+			return false;
+	}
+	return true;
 }
 
 /* n slots fewer in an ancestor's store; with the last one our hold on it goes. */
@@ -483,6 +502,16 @@ static void disinherit(struct hmm_space *space)
 	}
 }
 
+/* The parent's keeper is not ours: a daemon closes everything in its child. */
+static void keep_ancestors(struct hmm__lineage *l)
+{
+	for (struct ancestor *a = l->ancestors; a; a = a->next) {
+		hmm__fd_keep(&a->fd, 1);
+		if (a->store->keep)
+			a->store->keep(a->store->ctx);
+	}
+}
+
 int hmm__lineage_child(struct hmm_space *space, int error)
 {
 	if (!error && space->swap_slots)
@@ -494,6 +523,7 @@ int hmm__lineage_child(struct hmm_space *space, int error)
 	if (space->lineage) {
 		disown(space->lineage);
 		close_heir(space->lineage);
+		keep_ancestors(space->lineage);
 	}
 	return 0;
 }

@@ -15,7 +15,10 @@
  * H2  A child never writes to, discards, or takes a slot of an ancestor's store.  (Disjoint: nor one that others may take.)
  * H3  An ancestor's lease is held as long as one page of ours is in its store.  (Disjoint: for good, for the part of the free
  *     slots that we were given comes back to the parent with it.)
- * H4  A lease whose descriptor is not ours any more, because the program closed it, never ends: slots are lost, no contents.
+ * H4  A child that has lost its end of a lease, because the program closed it, reads and writes nothing of the ancestor's store any
+ *     more: the parent has taken the slots back.  Its keeper has copies of that end and of the store's descriptors, so
+ *     this needs a system that does not let us recover them.
+ * H5  A lease whose descriptor is not ours any more, because the program closed it, never ends: slots are lost, no contents.
  *
  * All under the swap lock, but what the fork handlers do while nobody is inside.  Nothing here does I/O; to close a lease
  * takes an answer of the thread that keeps descriptors (lib/sys/keeper.c), which does nothing else.
@@ -55,7 +58,9 @@ enum hmm__farewell {
 enum hmm__farewell hmm__lineage_drop(struct hmm_space *space, uint32_t slot, uint32_t n, struct hmm_store **ret_store);
 /* Under the swap lock: would a page that gives the slot up leave it to somebody else? */
 bool hmm__lineage_frozen(const struct hmm_space *space, uint32_t slot);
-/* Under the swap lock: the store that has it. */
+/* Under the swap lock: is what a child shares with its ancestors still what it was (H4)?  Else nothing may be written to it. */
+bool hmm__lineage_intact(const struct hmm_space *space);
+/* Under the swap lock: the store that has it; NULL: an ancestor's that is lost (H4). */
 struct hmm_store *hmm__lineage_store(struct hmm_space *space, uint32_t slot);
 
 #endif

@@ -70,8 +70,16 @@ out:
 int hmm__swap_writable(struct hmm_space *space)
 {
 	struct hmm_store *store = NULL;
+	bool intact;
 	int r;
 
+	if (HMM__UNLIKELY(space->lineage != NULL)) {
+		hmm__lock(&space->swap_lock);
+		intact = hmm__lineage_intact(space);
+		hmm__unlock(&space->swap_lock);
+		if (!intact)
+			return -EBADF;
+	}
 	if (HMM__LIKELY(__atomic_load_n(&space->swap, __ATOMIC_ACQUIRE) || !space->swap_model || !space->swap_slots))
 		return 0;
 	r = make_store(space, &store);
@@ -121,12 +129,15 @@ int hmm__swap_read(struct hmm_space *space, struct hmm_store_vec *vec, unsigned 
 	int first = 0;
 
 	for (unsigned i = 0, k; i < n; i = k) {
-		int r;
+		int r = 0;
 
 		store = next;
 		for (k = i + 1; k < n && (next = store_of(space, vec[k].offset)) == store; k++)
 			;
-		r = hmm__store_read(store, vec + i, k - i);
+		if (store)
+			r = hmm__store_read(store, vec + i, k - i);
+		for (unsigned j = i; !store && j < k; j++)
+			r = vec[j].error = -EBADF;
 		first = first ? first : r;
 	}
 	return first;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -477,6 +478,42 @@ START_TEST(what_fails_in_a_fork_harms_nobody)
 }
 END_TEST
 
+/* As a daemon does.  The parent goes on and would take the slots back if it thought that the child needs them no more. */
+START_TEST(child_that_closes_everything_has_its_copy)
+{
+	const char *missing = world_missing((enum world_backend)_i);
+	int go[2], r, mine, byte = 0;
+	pid_t pid;
+
+	if (missing)
+		world_skip(missing);
+	begin((enum world_backend)_i, make_store(SWAP), HMM_REGION_COPY_ON_FORK);
+	ck_assert_int_eq(pipe(go), 0);
+	pid = fork();
+	if (pid == 0) {
+		alarm(test_patience(60));
+		if (dup2(go[0], 0) != 0 || close_range(3, ~0u, 0))
+			_exit(10);
+		if (read(0, &byte, 1) != 1)
+			_exit(11);
+		r = check();
+		change(CHANGES);
+		_exit(r || check() ? 12 : 0);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		change(CHANGES);
+	mine = check();
+	ck_assert_int_eq(write(go[1], &byte, 1), 1);
+	r = ended(pid);
+	/* a system that does not let us recover descriptors: a clear end */
+	ck_assert_msg(r == 0 || r == 2000 + SIGBUS, "the child: %d", r);
+	ck_assert_msg(mine == 0, "the parent's page %d", mine - 1);
+	close(go[0]);
+	close(go[1]);
+	end();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("generations");
@@ -490,6 +527,7 @@ static Suite *suite(void)
 		tcase_add_loop_test(t, swap_is_given_back_when_children_end, i, i + 1);
 		tcase_add_loop_test(t, swap_is_given_back_on_exec_and_unmap, i, i + 1);
 		tcase_add_loop_test(t, child_outlives_its_parent, i, i + 1);
+		tcase_add_loop_test(t, child_that_closes_everything_has_its_copy, i, i + 1);
 		tcase_add_loop_test(t, fork_copies_nothing, i, i + 1);
 		tcase_add_loop_test(t, what_fails_in_a_fork_harms_nobody, i, i + 1);
 		suite_add_tcase(s, t);
