@@ -115,6 +115,13 @@ static void write_some(struct hmm_space *space, struct hmm__batch *b, unsigned f
 	}
 }
 
+/* Several regions may have pages in one store, and each its own trouble with it. */
+static void over(struct hmm_space *space, const struct hmm__batch *b, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		hmm__trouble_over(space, hmm__trouble_of(b->items[b->order[i]].region));
+}
+
 /* Items order[from] .. order[to - 1], all of one store, have been tried: count, report, and learn from it. */
 static int account(struct hmm_space *space, struct hmm__batch *b, unsigned from, unsigned to)
 {
@@ -123,7 +130,7 @@ static int account(struct hmm_space *space, struct hmm__batch *b, unsigned from,
 
 	for (unsigned i = from; i < to; i++) {
 		struct hmm__item *it = &b->items[b->order[i]];
-		bool tried = it->swap || !it->region->slots; /* else no swap slot was left: the store was not asked */
+		bool tried = it->swap || !it->region->slots || it->error != -ENOSPC; /* else no slot was left: nobody was asked */
 
 		if (it->swap)
 			hmm__swap_written(space, it->swap, it->region->weight, it->error);
@@ -138,7 +145,7 @@ static int account(struct hmm_space *space, struct hmm__batch *b, unsigned from,
 	if (failed)
 		hmm__trouble_refused(failed->region, failed->page, n, failed->error);
 	else if (to - from > untried)
-		hmm__trouble_over(space, hmm__trouble_of(b->items[b->order[from]].region));
+		over(space, b, from, to);
 	return failed ? failed->error : untried ? -ENOSPC : 0;
 }
 
