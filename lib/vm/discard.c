@@ -149,10 +149,10 @@ static enum claim claim(struct hmm_region *region, uint64_t page, enum hmm__disc
 }
 
 /*
- * A clean page of the caller's claims whose frame a device may have written to since (SUSPECT): has it?  Where that can't be
- * told now, it counts as changed.
+ * A clean page of the caller's claims whose frame a device may have written to since (SUSPECT): 1 if it has, 0 if not, -errno
+ * if that can't be told now.
  */
-static bool changed_by_device(struct hmm_region *region, uint64_t page)
+static int changed_by_device(struct hmm_region *region, uint64_t page)
 {
 	uint64_t w = atomic_load(&region->words[page]);
 	struct hmm_unmap u = { .address = hmm__page_address(region, page), .length = (size_t)1 << region->shift,
@@ -161,15 +161,17 @@ static bool changed_by_device(struct hmm_region *region, uint64_t page)
 	bool same;
 
 	if (!(w & HMM__SUSPECT) || w & (HMM__DIRTY | HMM__FREE))
-		return false;
+		return 0;
 	slot = hmm__bounce_get(region->pool);
 	if (slot == HMM__NO_SLOT)
-		return true;
+		return -EAGAIN;
 	u.slot = hmm__slot_address(region->pool, slot);
 	region->engine->ops->unmap(region->engine->backend, &u, 1);
 	same = !u.error && hmm__print_of(region, u.slot) == region->space->frames[hmm__word_frame(w)].print;
 	hmm__bounce_put(region->pool, slot);
-	return !same;
+	if (u.error == -ENOENT)
+		return 0; /* dropped behind our back: there is nothing to lose */
+	return u.error ? u.error : !same;
 }
 
 /* The range stays mapped: claim, drop and settle a batch at a time. */
@@ -178,7 +180,7 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end,
 	struct hmm_space *space = region->space;
 	struct hmm__engine *engine = region->engine;
 	struct hmm__batch *b;
-	int first = 0;
+	int first = 0, changed;
 
 	for (;;) {
 		hmm__lock(&space->lock);
@@ -201,9 +203,11 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end,
 				first = first ? first : -EBUSY;
 			if (c != CLAIMED)
 				continue;
-			if (how == HMM__DISCARD_CLEAN && changed_by_device(region, page)) {
-				hmm__page_leave(region, page, HMM__MAPPED, 0, HMM__DIRTY);
-				first = first || region->slots ? first : -EBUSY; /* a private region's own contents stay */
+			changed = how == HMM__DISCARD_CLEAN ? changed_by_device(region, page) : 0;
+			if (changed) {
+				hmm__page_leave(region, page, HMM__MAPPED, 0, changed > 0 ? HMM__DIRTY : 0);
+				if (!first && (changed < 0 || !region->slots)) /* a private region's own contents stay */
+					first = changed < 0 ? changed : -EBUSY;
 				continue;
 			}
 			b->items[n].page = page;

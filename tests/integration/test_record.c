@@ -373,6 +373,7 @@ START_TEST(forked_child_leaves_the_trace_alone)
 	world_map(&w, &m, NPAGES * w.page, &copied);
 	for (size_t i = 0; i < NPAGES / 2; i++)
 		touch(&w, &m, i, true);
+	world_threads_rest();
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (!pid)
