@@ -149,7 +149,10 @@ struct hmm_backend_ops {
 	 */
 	int (*reopen)(void *backend);
 
-	/* Frames in bulk: ask the supplier for n more; returns how many it allows (possibly 0).  And give them back. */
+	/*
+	 * Frames in bulk: ask the supplier for n more; returns how many it allows (possibly 0).  And give them back: none that is
+	 * in use; what could not be emptied goes with close.
+	 */
 	int64_t (*frames_take)(void *backend, uint64_t n);
 	void (*frames_return)(void *backend, uint64_t n);
 

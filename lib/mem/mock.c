@@ -142,6 +142,7 @@ static void mock_close(void *backend)
 	hmm__signals_restore(&saved);
 	if (atomic_load(&b->frames) != 0)
 		hmm__mock_misuse(b->mock, "frames in use that neither a slot nor a page has");
+	atomic_fetch_sub(&b->mock->taken, atomic_load(&b->taken)); /* what could not be given back goes with us */
 	hmm__free(b, sizeof(*b));
 }
 
@@ -172,6 +173,7 @@ static int64_t mock_frames_take(void *backend, uint64_t n)
 	if (hmm__mock_inject(b->mock, HMM_MOCK_FRAMES) != 0)
 		return 0;
 	atomic_fetch_add(&b->mock->taken, n);
+	atomic_fetch_add(&b->taken, n);
 	return (int64_t)n;
 }
 
@@ -187,6 +189,7 @@ static void mock_frames_return(void *backend, uint64_t n)
 			return;
 		}
 	} while (!atomic_compare_exchange_weak(&b->mock->taken, &taken, taken - n));
+	atomic_fetch_sub(&b->taken, n);
 }
 
 const struct hmm_backend_ops *hmm_backend_mock(void)

@@ -79,6 +79,7 @@ struct hmm__mock_backend {
 	uint32_t caps;
 	struct hmm__mock_backend *next; /* (m) */
 	_Atomic uint64_t frames;        /* of mock->frames: this instance's */
+	_Atomic uint64_t taken;         /* of mock->taken: the same */
 	struct hmm__mock_window windows[HMM__MOCK_SHIFTS];
 };
 

@@ -244,6 +244,9 @@ void hmm_space_destroy(struct hmm_space *space)
 	hmm__assist_stop(space);
 	hmm__reclaimer_stop(space);
 	unlink_space(space);
+	/* what a pass that ended after the last region had gone has left: S3 */
+	hmm__bounce_flush(space);
+	hmm__slots_release(space, UINT64_MAX);
 	for (unsigned i = 0; i < HMM__ENGINES; i++)
 		hmm__engine_close(&space->engines[i]);
 	hmm__record_close(space);

@@ -5,6 +5,7 @@
  * S1  What is taken from the supplier is at least the budget, from the opening of the first engine to its end; so what
  *     is held (V1) is always his gift.  Frames are taken before the budget grows and returned after it has shrunk.
  * S2  A space with two engines takes all frames by the first.
+ * S3  No frame is returned that a window still has.  One that could not be released in the end goes when its backend closes.
  */
 #include <errno.h>
 
@@ -46,7 +47,7 @@ void hmm__supply_end(struct hmm__engine *engine)
 
 	if (space->supplier != engine)
 		return;
-	engine->ops->frames_return(engine->backend, space->granted);
+	engine->ops->frames_return(engine->backend, space->granted - HMM__MIN(space->held, space->granted));
 	space->supplier = NULL;
 	space->granted = 0;
 }
