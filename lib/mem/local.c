@@ -181,17 +181,14 @@ static int reserve(void *hint, size_t length, unsigned page_shift, int prot, boo
 	return 0;
 }
 
-/*
- * No child gets it by itself: a copy without our userfaultfd reads zeros where nothing is mapped.  local_inherit() lets those
- * through that fork's handlers will look after.  Windows that nothing traps in may be inherited at any time (`inherit`).
- */
-static int prepare(struct hmm__local *local, void *base, size_t length, bool inherit)
+/* what: what a child gets of it. */
+static int prepare(struct hmm__local *local, void *base, size_t length, int what)
 {
 	int r = hmm__sys_madvise(base, length, MADV_NOHUGEPAGE);
 
 	if (r && r != -EINVAL) /* -EINVAL: a kernel without huge pages */
 		return r;
-	r = inherit ? 0 : hmm__sys_madvise(base, length, MADV_DONTFORK);
+	r = hmm__sys_madvise(base, length, what);
 	/* both or none: UFFDIO_MOVE wants it the same on both sides */
 	if (!r && locks(local))
 		r = hmm__sys_mlock(base, length);
@@ -226,8 +223,11 @@ static int local_window(void *backend, unsigned page_shift, uint32_t nslots, voi
 
 	if (r)
 		return r;
-	/* Registered, because UFFDIO_MOVE takes only registered destinations.  Nobody touches an empty slot. */
-	r = prepare(local, base, length, inherits(local));
+	/*
+	 * Registered, because UFFDIO_MOVE takes only registered destinations.  Nobody touches an empty slot.  A child has the
+	 * addresses, whatever it maps before our handler runs (the stack of a thread would lie there), but no frame.
+	 */
+	r = prepare(local, base, length, inherits(local) ? MADV_DOFORK : MADV_WIPEONFORK);
 	if (!r)
 		r = add_range(local, &local->windows, base, length, 0);
 	if (r) {
@@ -319,7 +319,11 @@ static int local_attach(void *backend, void *hint, size_t length, unsigned page_
 
 	if (r)
 		return r;
-	r = prepare(local, base, length, false);
+	/*
+	 * No child gets it by itself: a copy without our userfaultfd reads zeros where nothing is mapped.  local_inherit() lets
+	 * those through that fork's handlers will look after.
+	 */
+	r = prepare(local, base, length, MADV_DONTFORK);
 	if (!r)
 		r = add_range(local, &local->ranges, base, length, flags);
 	if (r) {
@@ -490,13 +494,8 @@ static int reregister(struct hmm__local *local)
 {
 	int r;
 
-	for (struct hmm__local_range *w = inherits(local) ? NULL : local->windows; w; w = w->next) {
-		void *base;
-
-		r = hmm__sys_mmap(w->base, w->length, PROT_READ | PROT_WRITE,
-		                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0, &base);
-		if (!r)
-			r = prepare(local, w->base, w->length, false);
+	for (struct hmm__local_range *w = windows_only(local) || inherits(local) ? NULL : local->windows; w; w = w->next) {
+		r = hmm__sys_uffd_register(local->uffd, w->base, w->length, register_mode, NULL);
 		if (r)
 			return r;
 	}

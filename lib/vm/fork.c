@@ -10,7 +10,7 @@
  *     anew.
  * K3  If the child can't be given its copy, the range is unmapped there: an access fails, it never reads zeros.
  * K4  Absent addresses are reserved before anything else is mapped in the child: else the stacks of its new threads
- *     would lie there, and a stray access would not fail.
+ *     would lie there, and a stray access would not fail.  (Those of windows are inherited, empty.)
  * K5  A range can be inherited only from the end of prepare to the return in parent and child.  At any other time a child does
  *     not have it: one that was made without these handlers would read zeros where nothing is mapped (gate.c, G3).
  */

@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -514,6 +516,40 @@ START_TEST(child_that_closes_everything_has_its_copy)
 }
 END_TEST
 
+/* Older than the library's handlers, so it runs before them: as a thread's stack, or what a sanitizer maps in a child, does. */
+static void map_much(void)
+{
+	for (size_t size = (size_t)64 << 20; size >= self.page; size /= 2)
+		for (unsigned i = 0; i < 128; i++)
+			if (mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+				_exit(30);
+}
+
+/* The windows lie where they were, whatever the child has mapped by then. */
+START_TEST(child_that_maps_memory_first_has_its_copy)
+{
+	const char *missing = world_missing((enum world_backend)_i);
+	pid_t pid;
+
+	if (missing)
+		world_skip(missing);
+	ck_assert_int_eq(pthread_atfork(NULL, NULL, map_much), 0);
+	begin((enum world_backend)_i, make_store(SWAP), HMM_REGION_COPY_ON_FORK);
+	for (int i = 0; i < 2; i++) {
+		pid = fork();
+		if (pid == 0) {
+			int r = check();
+
+			change(CHANGES);
+			_exit(r || check() ? 12 : 0);
+		}
+		ck_assert_int_eq(ended(pid), 0);
+	}
+	ck_assert_int_eq(check(), 0);
+	end();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("generations");
@@ -528,6 +564,7 @@ static Suite *suite(void)
 		tcase_add_loop_test(t, swap_is_given_back_on_exec_and_unmap, i, i + 1);
 		tcase_add_loop_test(t, child_outlives_its_parent, i, i + 1);
 		tcase_add_loop_test(t, child_that_closes_everything_has_its_copy, i, i + 1);
+		tcase_add_loop_test(t, child_that_maps_memory_first_has_its_copy, i, i + 1);
 		tcase_add_loop_test(t, fork_copies_nothing, i, i + 1);
 		tcase_add_loop_test(t, what_fails_in_a_fork_harms_nobody, i, i + 1);
 		suite_add_tcase(s, t);
