@@ -67,7 +67,7 @@ struct hmm_cache_options {
 
 	uint32_t dirty_target; /* percent of the budget: above it the background writer writes; 0: it never does */
 	uint32_t dirty_limit;  /* percent: above it a get with HMM_CACHE_WRITE writes some pages itself; 0: no limit */
-	uint32_t wait_ms;      /* milliseconds that a get waits for a frame while all are pinned; 0: 1000 */
+	uint32_t wait_ms;      /* milliseconds that a get waits for a frame while all are pinned; 0: 1000.  Also of a flush */
 };
 
 /*
@@ -97,7 +97,8 @@ enum hmm_cache_mode {
 	HMM_CACHE_CREATE = 1 << 1,   /* if it is not resident don't read it: contents are zeros (of a volatile cache:
 	                                anything).  With a store, needs HMM_CACHE_WRITE; may lie past its end, which moves
 	                                when the page is written */
-	HMM_CACHE_NOWAIT = 1 << 2,   /* no I/O and no waiting: -EAGAIN instead.  With CREATE: evicts clean pages at most */
+	HMM_CACHE_NOWAIT = 1 << 2,   /* no I/O and no waiting: -EAGAIN instead.  With CREATE: evicts clean pages at most, and
+	                                says -ENOBUFS only where waiting would not help: all is pinned, or can't be written */
 	HMM_CACHE_RESIDENT = 1 << 3, /* only if it is resident: -ENOENT instead */
 
 	/* for hmm_cache_put() */
@@ -116,7 +117,8 @@ enum hmm_cache_mode {
  * Returns 0; 1 (HMM_CACHE_CREATE, and it was not resident); -EINVAL (modes that exclude each other); -ERANGE (beyond
  * max_pages); -EBADF (WRITE, and the store can't be written); -ENXIO (the page lies wholly past the store's end); -EIO and
  * the like (the store); -ENOENT, -EAGAIN (see the modes; of a volatile cache also -ENOENT without HMM_CACHE_CREATE);
- * -ENOBUFS (all frames are pinned or can't be written, and stayed so for wait_ms); -EOVERFLOW (too many pins); -ENODEV
+ * -ENOBUFS (all frames are pinned or can't be written, and stayed so for wait_ms; time in which unpinned pages are being
+ * read, written or evicted does not count, up to 120 times as long); -EOVERFLOW (too many pins); -ENODEV
  * (after a fork).
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data);

@@ -386,6 +386,11 @@ void hmm__reclaim_poke(struct hmm_space *space)
 	hmm__reclaim(space, space->high_water - space->low_water);
 }
 
+uint64_t hmm__reclaim_trim(struct hmm_space *space, uint64_t n)
+{
+	return trim(space, n, 0);
+}
+
 void hmm__reclaim_window(struct hmm_space *space, uint64_t n)
 {
 	hmm__lock(&space->lock);

@@ -467,6 +467,7 @@ int64_t hmm__evict_range(struct hmm_region *region, uint64_t page, uint64_t npag
 
 /* Give up to n frames of available pages back. */
 void hmm__reclaim_window(struct hmm_space *space, uint64_t n);
+uint64_t hmm__reclaim_trim(struct hmm_space *space, uint64_t n); /* the same under the lock; returns frames; wakes nobody */
 
 /* discard.c: drop every page of a range unsaved, from any state.  Waits for who is busy with one. */
 enum hmm__discard {

@@ -115,6 +115,7 @@ struct hmm_cache {
 	int (*flush_log)(void *arg, uint64_t position);
 	void *log_arg;
 	_Atomic uint64_t flushed;     /* (a) what log_flushed said last */
+	_Atomic uint32_t log_refuses; /* (a) 1: the last batch had pages beyond what the log could be flushed to */
 	_Atomic uint64_t sweep;       /* (a) page where the background writer goes on */
 	_Atomic uint64_t top;         /* (a) pages from here on were never used: page numbers go to 2^32 and more */
 	struct hmm__pins *pins;       /* debug builds */
@@ -248,12 +249,20 @@ struct hmm__cache_want {
 	uint32_t frame;         /* out */
 	uint8_t *data;          /* out */
 };
-/* No lock held, inside a call: a frame number and a page slot.  -ENOBUFS. */
+/* No lock held, inside a call: a frame number and a page slot.  -ENOBUFS; with NOWAIT -EAGAIN where waiting would help. */
 int hmm__cache_place(struct hmm__cache_want *want);
 void hmm__cache_unplace(struct hmm__cache_want *want); /* its contents could not be had; the page is still LOADING */
 
 /* sweep.c: no lock held.  Did any page go?  write: also dirty ones, in batches. */
 bool hmm__cache_sweep(struct hmm_space *space, bool write);
+
+/* prospect.c: no lock held.  What who finds no page that can go at once may wait for. */
+enum hmm__prospect {
+	HMM__PROSPECT_NONE,  /* all is pinned, or its store or log refuses it */
+	HMM__PROSPECT_MAPPED, /* pages of regions that nobody has pinned */
+	HMM__PROSPECT_BUSY,  /* pages that nobody has pinned are on their way in or out, or can go */
+};
+enum hmm__prospect hmm__cache_prospect(struct hmm_space *space);
 
 /* load.c: a LOADING page of ours: the word becomes `to`; wakes. */
 void hmm__cache_leave(struct hmm_region *region, uint64_t page, uint64_t to);

@@ -10,6 +10,10 @@
  *     thread's pages are those that the simulator says.  Victims are written in batches.
  * M2  The version changes once more after the frame got its slot and before the page is MAPPED (C6): a reader that saw the
  *     version from before may have seen the slot from before, too.
+ * M3  Frames of regions' pages that were evicted come back by the available list, dirty ones always, once they are written.
+ *     Who needs a frame gives up pages of that list: the policy has named them, and will not name them again.
+ * M4  wait_ms is for pins and for stores that refuse.  While pages that nobody has pinned are on their way in or out it
+ *     does not run, and it begins anew whenever something came free; but in all a get waits PATIENCE times as long at most.
  */
 #include <errno.h>
 
@@ -18,6 +22,14 @@
 #include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
 #include "lib/vm/record.h"
+
+#define PATIENCE 120u
+
+/* When a get gives up, ns; 0: not known yet. */
+struct patience {
+	uint64_t until; /* while there is nothing to hope for */
+	uint64_t end;   /* whatever there is */
+};
 
 static struct hmm_placement placement_of(const struct hmm__cache_want *k)
 {
@@ -86,6 +98,15 @@ static bool evict_some(struct hmm__cache_want *k, struct hmm__batch *b)
 	return false;
 }
 
+/* Frames that are missing before hmm__may_load() says yes. */
+static uint64_t missing(const struct hmm__cache_want *k)
+{
+	const struct hmm_space *space = k->cache->space;
+	uint64_t want = k->cache->pool->weight + space->reserve + space->exchange, have = hmm__frames_free(space);
+
+	return want > have ? want - have : 0;
+}
+
 /* What evict_some() left to be done without the lock.  Returns whether frames or page slots came free. */
 static bool finish_batch(struct hmm_space *space, struct hmm__batch *b)
 {
@@ -97,6 +118,23 @@ static bool finish_batch(struct hmm_space *space, struct hmm__batch *b)
 	if (pages > 0 || frames > 0)
 		hmm__frames_changed(space);
 	return pages > 0 || frames > 0;
+}
+
+/* M3 */
+static bool trim(struct hmm__cache_want *k)
+{
+	struct hmm_space *space = k->cache->space;
+	uint64_t freed = 0;
+
+	if (!hmm__peek(&space->available))
+		return false;
+	hmm__lock(&space->lock);
+	if (missing(k))
+		freed = hmm__reclaim_trim(space, missing(k));
+	hmm__unlock(&space->lock);
+	if (freed)
+		hmm__frames_changed(space);
+	return freed > 0;
 }
 
 enum found { FOUND, ROOM, PROGRESS, NOTHING };
@@ -131,6 +169,8 @@ static enum found try_once(struct hmm__cache_want *k, bool no_room)
 		if (finish_batch(space, b) && found != FOUND)
 			found = PROGRESS;
 	}
+	if (found == NOTHING && trim(k))
+		found = PROGRESS;
 	return found;
 }
 
@@ -138,42 +178,79 @@ static enum found try_once(struct hmm__cache_want *k, bool no_room)
 static bool search(struct hmm__cache_want *k)
 {
 	struct hmm_space *space = k->cache->space;
+	bool wait = !(k->mode & HMM_CACHE_NOWAIT);
 
-	return hmm__cache_compact(space, k->cache->pool->weight) || hmm__cache_sweep(space, !(k->mode & HMM_CACHE_NOWAIT));
+	if (hmm__cache_compact(space, k->cache->pool->weight) || hmm__cache_sweep(space, wait))
+		return true;
+	/* a pass also has another try at what stores refused */
+	return wait && atomic_load(&space->nregions) && hmm__reclaim(space, k->cache->pool->weight) > 0;
 }
 
-/* All that could go is pinned, or can't be written: until a pin goes, for wait_ms at most. */
-static bool wait_for_pins(struct hmm__cache_want *k, uint64_t until)
+/* Is there room after all?  Frames that regions have parked for their transfers count. */
+static bool ready(struct hmm__cache_want *k)
 {
 	struct hmm_space *space = k->cache->space;
-	uint64_t now = hmm__now_ns();
-	uint32_t seq;
-	bool found;
+	bool yes;
 
-	if (k->mode & HMM_CACHE_NOWAIT || now >= until)
-		return false;
+	hmm__bounce_flush(space);
+	hmm__lock(&space->lock);
+	yes = hmm__cache_slot_ready(k->cache->pool) || hmm__may_load(space, k->cache->pool->weight);
+	hmm__unlock(&space->lock);
+	return yes;
+}
+
+/* How long to sleep, ns; 0: no longer (M4). */
+static uint64_t nap_of(const struct hmm__cache_want *k, struct patience *p)
+{
+	uint64_t now = hmm__now_ns(), wait = (uint64_t)k->cache->wait_ms * 1000000;
+
+	if (!p->end)
+		p->end = now + PATIENCE * wait;
+	if (hmm__cache_prospect(k->cache->space) == HMM__PROSPECT_BUSY)
+		p->until = 0;
+	else if (!p->until)
+		p->until = now + wait;
+	if (now >= p->end || (p->until && now >= p->until))
+		return 0;
+	return HMM__MIN((p->until ? p->until : p->end) - now, HMM__CACHE_NAP_NS);
+}
+
+/* Nothing could go.  0: try again, after a nap or at once; else why there is no use in it. */
+static int wait_for_frames(struct hmm__cache_want *k, struct patience *p)
+{
+	struct hmm_space *space = k->cache->space;
+	uint32_t seq;
+	int r = 0;
+
+	if (k->mode & HMM_CACHE_NOWAIT)
+		return hmm__cache_prospect(space) == HMM__PROSPECT_NONE ? -ENOBUFS : -EAGAIN;
 	atomic_fetch_add(&space->frame_waiters, 1);
 	seq = atomic_load(&space->frame_seq);
-	found = search(k); /* a pin that goes from here on sees that somebody waits */
-	if (!found) {
-		HMM__COUNT(space, frame_waits, 1);
-		atomic_fetch_sub(&space->inside, 1); /* a fork need not wait for us: the page is LOADING, without a frame */
-		hmm__futex_wait(&space->frame_seq, seq, HMM__MIN(until - now, HMM__CACHE_NAP_NS));
-		hmm__call_reenter(space);
+	if (!search(k) && !ready(k)) { /* a pin that goes from here on sees that somebody waits */
+		uint64_t nap = nap_of(k, p);
+
+		r = nap ? 0 : -ENOBUFS;
+		if (nap) {
+			HMM__COUNT(space, frame_waits, 1);
+			atomic_fetch_sub(&space->inside, 1); /* a fork need not wait for us: the page is LOADING, without a frame */
+			hmm__futex_wait(&space->frame_seq, seq, nap);
+			hmm__call_reenter(space);
+		}
 	}
 	atomic_fetch_sub(&space->frame_waiters, 1);
-	return true;
+	return r;
 }
 
 int hmm__cache_place(struct hmm__cache_want *k)
 {
 	struct hmm_cache *cache = k->cache;
-	uint64_t until = 0;
+	struct patience patience = { 0 };
 	bool no_room = false;
 
 	k->told = false;
 	for (;;) {
 		enum found found = try_once(k, no_room);
+		int r;
 
 		if (found == FOUND)
 			return 0;
@@ -183,12 +260,13 @@ int hmm__cache_place(struct hmm__cache_want *k)
 			continue;
 		}
 		no_room = false;
-		if (found == PROGRESS || search(k))
+		if (found == PROGRESS || search(k)) {
+			patience.until = 0;
 			continue;
-		if (!until)
-			until = hmm__now_ns() + (uint64_t)cache->wait_ms * 1000000;
-		if (!wait_for_pins(k, until))
-			return -ENOBUFS;
+		}
+		r = wait_for_frames(k, &patience);
+		if (r)
+			return r;
 	}
 }
 

@@ -37,7 +37,7 @@ static unsigned pick(const struct hmm_cache *cache, const uint64_t *pages, unsig
 	return count;
 }
 
-/* Claim an absent page and give it a frame.  -EAGAIN: it is there, or somebody brings it. */
+/* Claim an absent page and give it a frame.  1: it is there, or somebody brings it. */
 static int claim(struct hmm__cache_want *k)
 {
 	struct hmm_cache *cache = k->cache;
@@ -46,11 +46,11 @@ static int claim(struct hmm__cache_want *k)
 	int r;
 
 	if (hmm__word_state(w) != HMM__ABSENT)
-		return -EAGAIN;
+		return 1;
 	hmm__page_touched(cache->region, k->page);
 	hmm__cache_reached(cache, k->page);
 	if (!hmm__word_cas(word, &w, HMM__LOADING))
-		return -EAGAIN;
+		return 1;
 	r = hmm__cache_place(k);
 	if (r)
 		hmm__cache_leave(cache->region, k->page, HMM__ABSENT);
@@ -100,7 +100,7 @@ static unsigned load(struct hmm_cache *cache, struct hmm__call *call, const uint
 			                       .access = HMM_ACCESS_PREFETCH,
 			                       .mode = (mode & ~0xffu) | HMM_CACHE_NOWAIT };
 		r = claim(k);
-		*full = r == -ENOBUFS;
+		*full = r < 0;
 		if (r)
 			continue;
 		vecs[count++] = (struct hmm_store_vec){ .offset = cache->region->offset + k->page * cache->page_size,

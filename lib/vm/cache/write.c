@@ -95,9 +95,10 @@ static void obey_log(struct hmm_cache *cache, struct hmm__batch *b, unsigned fro
 	for (unsigned i = from; i < to; i++)
 		want = HMM__MAX(want, last_of(cache, item(b, i)));
 	flushed = ask_log(cache, want);
+	error = flushed < want ? flush_log(cache, want) : 0;
+	atomic_store_explicit(&cache->log_refuses, error != 0, memory_order_relaxed);
 	if (flushed >= want)
 		return;
-	error = flush_log(cache, want);
 	for (unsigned i = from; i < to; i++) {
 		if (last_of(cache, item(b, i)) <= flushed)
 			continue;
