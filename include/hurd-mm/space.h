@@ -18,7 +18,7 @@ struct hmm_cache;
 
 enum hmm_event_kind {
 	HMM_EVENT_READ_ERROR = 1,  /* a page could not be read: its access got SIGBUS, or a call -EIO */
-	HMM_EVENT_WRITE_ERROR = 2, /* pages could not be written, and stay in memory, dirty.  Once, until all are again */
+	HMM_EVENT_WRITE_ERROR = 2, /* pages could not be written, and stay in memory, dirty.  Once, until all are again; 0 pages: no swap file yet */
 	HMM_EVENT_NO_FRAME = 3,    /* a fault found no frame and no victim: its access got SIGBUS.  Once, as above */
 	HMM_EVENT_GONE = 4,        /* the application unmapped part of a region behind our back */
 	HMM_EVENT_PRESSURE = 5,    /* the supplier of frames asked for frames back; pages: how many */

@@ -61,6 +61,18 @@ static void open_pidfd(struct hmm__local *local)
 	local->madvise_self = probe_madvise_self(local->pidfd);
 }
 
+/*
+ * A forked child needs a userfaultfd of its own, and may have dropped the privileges by then (setuid), or see no /dev
+ * (chroot): an open device still gives it one.
+ */
+static void open_device(struct hmm__local *local)
+{
+	if (local->device < 0)
+		local->device = hmm__uffd_device();
+	if (local->device < 0)
+		local->device = -1;
+}
+
 static int open_descriptors(struct hmm__local *local)
 {
 	int r;
@@ -68,15 +80,14 @@ static int open_descriptors(struct hmm__local *local)
 	open_pidfd(local);
 	if (windows_only(local)) /* nothing traps, so nothing is asked of the kernel */
 		return 0;
-	r = hmm__uffd_open((enum hmm_delivery)local->config.delivery, &local->features);
-
+	open_device(local);
+	r = hmm__uffd_open((enum hmm_delivery)local->config.delivery, local->device, &local->features);
 	if (r < 0)
 		return r;
 	local->uffd = r;
-	r = hmm__sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+	r = hmm__local_open_pagemap(local);
 	if (r < 0)
 		return r;
-	local->pagemap = r;
 	r = hmm__sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r < 0)
 		return r;
@@ -90,10 +101,11 @@ static int open_and_keep(struct hmm__local *local)
 
 	/* without anything that traps there is only a pidfd, without which pages are dropped one by one; and no need of a thread */
 	if (!r && !windows_only(local))
-		hmm__fd_keep((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop }, 4);
+		hmm__fd_keep((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop, local->device }, 5);
 	return r;
 }
 
+/* All but the device, which a child goes on using. */
 static void close_descriptors(struct hmm__local *local)
 {
 	hmm__fd_close((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop }, 4);
@@ -113,6 +125,7 @@ static void set_caps(struct hmm__local *local)
 
 static void free_local(struct hmm__local *local)
 {
+	hmm__fd_close(&local->device, 1);
 	for (unsigned i = 0; i < 2; i++)
 		hmm__free(local->spare[i], sizeof(*local->spare[i]));
 	hmm__free(local, sizeof(*local));
@@ -214,7 +227,7 @@ static int add_range(struct hmm__local *local, struct hmm__local_range **list, v
 	return 0;
 }
 
-static int local_window(void *backend, unsigned page_shift, uint32_t nslots, void **ret_base)
+int hmm__local_window(void *backend, unsigned page_shift, uint32_t nslots, void **ret_base)
 {
 	struct hmm__local *local = backend;
 	size_t length = (size_t)nslots << page_shift;
@@ -246,7 +259,7 @@ static int make_lanes(struct hmm__local *local)
 
 	if (windows_only(local) || !(local->features & UFFD_FEATURE_MOVE) || local->caps & HMM_BACKEND_HELD)
 		return 0;
-	r = local_window(local, LANE_SHIFT, HMM__LANES, &base);
+	r = hmm__local_window(local, LANE_SHIFT, HMM__LANES, &base);
 	if (r)
 		return locks(local) ? r : 0; /* without lanes it works, but knows less: not a choice of a limit on locked memory */
 	local->lanes = base;
@@ -284,7 +297,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	if (!local)
 		return -ENOMEM;
 	local->config = *config;
-	local->uffd = local->pidfd = local->pagemap = local->stop = -1;
+	local->uffd = local->pidfd = local->pagemap = local->stop = local->device = -1;
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
 	hmm__fingerprint_prepare();
 	r = locks(local) ? lock_works() : 0;
@@ -293,6 +306,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	if (!r) {
 		set_caps(local);
 		r = make_lanes(local);
+		hmm__local_look_prepare(local);
 		if (!r && config->engine == HMM_ENGINE_MOVE && !windows_only(local) && !(local->caps & HMM_BACKEND_GRANT))
 			r = -ENOTSUP;
 	}
@@ -527,6 +541,8 @@ static int local_reopen(void *backend)
 	if (!r)
 		r = reregister(local);
 	if (!r)
+		hmm__local_look_prepare(local);
+	if (!r)
 		r = hmm__local_start(local, local->config.pagers ? local->config.pagers : 1);
 	return r;
 }
@@ -540,7 +556,7 @@ static const struct hmm_backend_ops local_ops = {
 	.reopen = local_reopen,
 	.frames_take = local_frames_take,
 	.frames_return = local_frames_return,
-	.window = local_window,
+	.window = hmm__local_window,
 	.fill = hmm__local_fill,
 	.drop = hmm__local_drop,
 	.attach = local_attach,

@@ -31,7 +31,8 @@ struct hmm__local {
 	struct hmm_backend_config config;
 	int uffd;                 /* this and the next: handles (lib/sys/fd.h) */
 	int pidfd;
-	int pagemap;
+	int pagemap;              /* -1: can't be had here, see local_look.c */
+	int device;               /* /dev/userfaultfd, for a forked child that could not open it any more; or -1 */
 	int stop;                 /* eventfd: readable when there is something in stopping */
 	uint64_t features;        /* of the userfaultfd, as enabled */
 	uint32_t caps;            /* enum hmm_backend_caps */
@@ -40,6 +41,7 @@ struct hmm__local {
 	unsigned nthreads;
 	pthread_t threads[HMM__MAX_PAGERS + 1]; /* one may be a holder */
 
+	char *probe;              /* three slots, the middle one always empty: local_look.c.  NULL: none */
 	char *lanes;              /* engine copy, where the kernel could move: local_held.c.  NULL: none */
 	_Atomic uint32_t lane_used[HMM__LANES];
 	_Atomic uint32_t lane_full[HMM__LANES]; /* its user's */
@@ -78,14 +80,27 @@ int hmm__local_map(void *backend, struct hmm_map *maps, unsigned n);
 int hmm__local_unmap(void *backend, struct hmm_unmap *unmaps, unsigned n);
 void hmm__local_unmap_grant(struct hmm__local *local, struct hmm_unmap *unmap);
 int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsigned n, int on);
-int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits);
 int hmm__local_fill(void *backend, void *slot, size_t length);
 int hmm__local_drop(void *backend, const struct hmm_span *slots, unsigned n);
+
+/* local_look.c: what is at an address, also where there is no pagemap */
+int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits);
+/* Open pagemap, or do without: 0 but for a lack of numbers or memory. */
+int hmm__local_open_pagemap(struct hmm__local *local);
+/* A window could be made by now; also in a forked child. */
+void hmm__local_look_prepare(struct hmm__local *local);
+
+/* local.c: a window of its own, as the heart's are */
+int hmm__local_window(void *backend, unsigned page_shift, uint32_t nslots, void **ret_base);
 
 /* local_held.c: copy to the slots what nobody has pinned; contents are gone from their addresses */
 void hmm__local_copy_held(struct hmm__local *local, struct hmm_unmap *unmaps, unsigned n);
 
-/* probe.c: a userfaultfd for a delivery, with the features that the kernel has of those we use; or -errno */
-int hmm__uffd_open(enum hmm_delivery delivery, uint64_t *ret_features);
+/*
+ * probe.c: a userfaultfd for a delivery, with the features that the kernel has of those we use; or -errno.  device: an open
+ * /dev/userfaultfd to make it by where the call is refused; -1: what can be opened now.
+ */
+int hmm__uffd_open(enum hmm_delivery delivery, int device, uint64_t *ret_features);
+int hmm__uffd_device(void); /* a handle, or -errno */
 
 #endif

@@ -447,35 +447,3 @@ int hmm__local_drop(void *backend, const struct hmm_span *slots, unsigned n)
 		drop_add(local, &drop, slots[i].address, slots[i].length);
 	return drop_finish(local, &drop);
 }
-
-/* From /proc/self/pagemap: bit 63 present, 62 swapped, 57 write-protected by userfaultfd. */
-int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits)
-{
-	struct hmm__local *local = backend;
-	uint64_t entries[VECTOR];
-	size_t page = hmm_page_size();
-	int pagemap = hmm__fd_use(local->pagemap);
-
-	if (pagemap < 0)
-		return pagemap;
-	for (size_t done = 0; done < npages;) {
-		size_t n = HMM__MIN(npages - done, (size_t)VECTOR);
-		struct iovec iov = { entries, n * sizeof(entries[0]) };
-		off_t at = (off_t)(((uintptr_t)base / page + done) * sizeof(entries[0]));
-		ssize_t got = hmm__sys_preadv(pagemap, &iov, 1, at);
-
-		if (got <= 0)
-			return got < 0 ? (int)got : -EIO;
-		n = (size_t)got / sizeof(entries[0]);
-		for (size_t i = 0; i < n; i++) {
-			/* 62: swapped out by the kernel, or under migration: there all the same */
-			bool present = entries[i] >> 62 & 3, protected = entries[i] >> 57 & 1;
-
-			bits[done + i] = present ? HMM_HARVEST_PRESENT | (protected ? 0 : HMM_HARVEST_WRITABLE) : 0;
-			if (present && !(entries[i] >> 63))
-				bits[done + i] |= HMM_HARVEST_SWAPPED;
-		}
-		done += n;
-	}
-	return 0;
-}

@@ -110,6 +110,9 @@ int hmm__store_length(struct hmm_store *store, uint64_t *ret_length);
 /* The offset at or above which nothing can be written, as far as that is known beforehand; UINT64_MAX: none is. */
 uint64_t hmm__store_capacity(struct hmm_store *store);
 
+/* hmm_store_swap() for the fault path: async-signal-safe, and its descriptors are not kept, which may sleep. */
+int hmm__store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_store);
+
 /*
  * In a forked child, of a store that is OWN or ASK: a store like it, empty, for what the child writes.  *ret_store is NULL
  * if an ASK's is the child's own already.  OWN: async-signal-safe.

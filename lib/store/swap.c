@@ -254,7 +254,7 @@ static int keep_directory(struct swap *swap, const char *name)
 	return 0;
 }
 
-static int make_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_store)
+int hmm__store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_store)
 {
 	struct hmm_swap_options known;
 	struct swap *swap;
@@ -292,7 +292,7 @@ static int make_swap(const struct hmm_swap_options *opts, struct hmm_store **ret
 
 int hmm_store_swap(const struct hmm_swap_options *opts, struct hmm_store **ret_store)
 {
-	int error = make_swap(opts, ret_store);
+	int error = hmm__store_swap(opts, ret_store);
 
 	if (!error) {
 		struct swap *swap = (struct swap *)*ret_store;
@@ -310,5 +310,5 @@ static int swap_fork(void *ctx, struct hmm_store **ret_store)
 		.size = sizeof(like), .directory = swap->directory, .direct = swap->direct, .limit = swap->limit_given,
 	};
 
-	return make_swap(&like, ret_store);
+	return hmm__store_swap(&like, ret_store);
 }

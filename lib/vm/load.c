@@ -129,7 +129,7 @@ static int read_contents(struct hmm_region *region, uint64_t page, enum hmm__sou
 	if (r) {
 		HMM__COUNT(space, load_errors, 1);
 		hmm__event(space, HMM_EVENT_READ_ERROR, region, page, 1, r, NULL);
-		return r;
+		return hmm__store_failed(r);
 	}
 	HMM__COUNT(space, bytes_read, vec.length);
 	return 0;

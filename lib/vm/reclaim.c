@@ -323,7 +323,7 @@ static int give_up(struct hmm_space *space, int error)
 {
 	if (!atomic_exchange(&space->no_frame_told, 1))
 		hmm__event(space, HMM_EVENT_NO_FRAME, NULL, 0, 0, error, NULL);
-	return error;
+	return hmm__store_failed(error);
 }
 
 static int wait_over(struct hmm_space *space)

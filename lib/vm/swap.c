@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * swap.c - the swap store of a space: made when first needed, slots given out and taken back
+ * swap.c - the swap store of a space: made with the first region that may need it, slots given out and taken back
+ *
+ * A store that can't be made then (a directory that is read-only, or not there) is no error of the mapping, for the data may fit:
+ * one event says so, and it is tried again when a page has to leave.  Until then such pages stay (trouble.h).
  */
 #include <errno.h>
 #include <sched.h>
@@ -24,7 +27,7 @@ static int make_store(struct hmm_space *space, struct hmm_store **ret_store)
 	int r;
 
 	if (!model)
-		return hmm_store_swap(&options, ret_store);
+		return hmm__store_swap(&options, ret_store);
 	if (model->heritage == HMM__HERITAGE_DISJOINT)
 		return -ENOTSUP;
 	*ret_store = NULL;
@@ -32,6 +35,12 @@ static int make_store(struct hmm_space *space, struct hmm_store **ret_store)
 	if (!r && !*ret_store)
 		*ret_store = hmm_store_get(model);
 	return r;
+}
+
+/* Slots that a store has room for, as far as it says; there may be none yet. */
+static uint64_t slots_of(struct hmm_store *store)
+{
+	return store ? HMM__MIN(hmm__store_capacity(store) >> HMM__PAGE_SHIFT_MIN, SLOTS_MAX - 1) : SLOTS_MAX - 1;
 }
 
 int hmm__swap_ready(struct hmm_space *space)
@@ -48,15 +57,21 @@ int hmm__swap_ready(struct hmm_space *space)
 		goto out;
 	if (!space->swap) {
 		r = make_store(space, &store);
-		if (r) {
+		if (r == -ENOTSUP) {
 			hmm__slots_destroy(slots);
 			goto out;
 		}
+		if (r)
+			hmm__event(space, HMM_EVENT_WRITE_ERROR, NULL, 0, 0, r,
+			           "the swap store can't be made; it is tried again when a page has to leave memory");
+		if (store && store->keep)
+			store->keep(store->ctx);
 		space->swap = store;
+		r = 0;
 	}
 	hmm__lock(&space->swap_lock);
 	space->swap_slots = slots;
-	hmm__swap_ceiling_start(space, HMM__MIN(hmm__store_capacity(space->swap) >> HMM__PAGE_SHIFT_MIN, SLOTS_MAX - 1));
+	hmm__swap_ceiling_start(space, slots_of(space->swap));
 	hmm__unlock(&space->swap_lock);
 	hmm__lock(&space->lock);
 	hmm__space_watermarks(space); /* Z1: loads leave frames from now on */
@@ -66,7 +81,10 @@ out:
 	return r;
 }
 
-/* Two may make one at the same time: one of them keeps it. */
+/*
+ * Of a forked child, or where it could not be made before.  Two may make one at the same time: one of them keeps it.  In the
+ * fault path: its descriptors are not kept (fd.h), for that may sleep.
+ */
 int hmm__swap_writable(struct hmm_space *space)
 {
 	struct hmm_store *store = NULL;
@@ -80,13 +98,15 @@ int hmm__swap_writable(struct hmm_space *space)
 		if (!intact)
 			return -EBADF;
 	}
-	if (HMM__LIKELY(__atomic_load_n(&space->swap, __ATOMIC_ACQUIRE) || !space->swap_model || !space->swap_slots))
+	if (HMM__LIKELY(__atomic_load_n(&space->swap, __ATOMIC_ACQUIRE) || !space->swap_slots))
 		return 0;
 	r = make_store(space, &store);
 	if (r)
 		return r;
 	hmm__lock(&space->swap_lock);
 	if (!space->swap) {
+		if (!space->swap_model) /* no slot was ever taken */
+			hmm__swap_ceiling_start(space, slots_of(store));
 		__atomic_store_n(&space->swap, store, __ATOMIC_RELEASE);
 		store = NULL;
 	}

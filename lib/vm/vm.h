@@ -385,6 +385,15 @@ void hmm__page_touched(struct hmm_region *region, uint64_t page);
 uint64_t hmm__page_next_touched(struct hmm_region *region, uint64_t page);
 
 /* fault.c */
+/*
+ * What a store says is the store's business: to a fault -ENOENT is a range that is gone, and -EAGAIN an address space that is
+ * changing, and the access would be tried again for ever.
+ */
+static inline int hmm__store_failed(int error)
+{
+	return error == -ENOENT || error == -EAGAIN ? -EIO : error;
+}
+
 #define HMM__AGAIN 1 /* nothing done: another thread was first */
 #define HMM__SHORT 3 /* the kernel has no memory for it now: nothing done, try again when some was given back */
 int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access); /* the backend's callback */
