@@ -9,7 +9,9 @@
 #include "lib/base/lock.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -130,24 +132,71 @@ bool hmm__lock_held(struct hmm__lock *lock)
 /*
  * The kernel's set has 64 signals; the C library's is larger, and its sigfillset() leaves out two that it uses itself
  * (thread cancellation, and setuid() in all threads), which must wait for a lock as well.
+ *
+ * A thread that is asked to end by pthread_cancel(3) does so at a cancellation point, whatever signals are blocked.  The
+ * library has none, but a caller's callback may (read(2) in a store), so cancellation is off as well.  What it was is kept
+ * behind the kernel's part of the set, so that it goes and comes back with the mask.
  */
 #define KERNEL_SET_BYTES ((size_t)8)
 
-void hmm__signals_block(sigset_t *ret_saved)
-{
-	const uint64_t all = UINT64_MAX;
-	long r;
+struct saved {
+	uint64_t signals;
+	int cancel_state;
+};
+_Static_assert(sizeof(struct saved) <= sizeof(sigset_t), "what is saved has room in a set of the C library's");
 
-	sigemptyset(ret_saved);
-	r = syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, ret_saved, KERNEL_SET_BYTES);
+static void set_mask(int how, const void *set, void *ret_old)
+{
+	long r = syscall(SYS_rt_sigprocmask, how, set, ret_old, KERNEL_SET_BYTES);
+
 	assert(r == 0);
 	(void)r;
 }
 
+void hmm__signals_block(sigset_t *ret_saved)
+{
+	const uint64_t all = UINT64_MAX;
+	struct saved saved = { 0 };
+
+	set_mask(SIG_BLOCK, &all, &saved.signals);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &saved.cancel_state);
+	sigemptyset(ret_saved);
+	memcpy(ret_saved, &saved, sizeof(saved));
+}
+
+/*
+ * Cancellation that is asynchronous and has been asked for meanwhile ends the thread in the last line, as if it had been
+ * asked a moment later: its cleanup handlers may fault, so the mask must be restored by then.  By way of the type, for some
+ * versions of the C library forget the thread's result in pthread_setcancelstate().
+ */
+static void cancel_again(const struct saved *saved, const void *mask)
+{
+	int type;
+
+	if (saved->cancel_state == PTHREAD_CANCEL_DISABLE)
+		return;
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	if (type == PTHREAD_CANCEL_DEFERRED)
+		return;
+	if (mask)
+		set_mask(SIG_SETMASK, mask, NULL);
+	pthread_setcanceltype(type, NULL);
+}
+
 void hmm__signals_restore(const sigset_t *saved)
 {
-	long r = syscall(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, KERNEL_SET_BYTES);
+	struct saved before;
 
-	assert(r == 0);
-	(void)r;
+	memcpy(&before, saved, sizeof(before));
+	set_mask(SIG_SETMASK, &before.signals, NULL);
+	cancel_again(&before, NULL);
+}
+
+void hmm__signals_return(const sigset_t *saved, const sigset_t *interrupted)
+{
+	struct saved before;
+
+	memcpy(&before, saved, sizeof(before));
+	cancel_again(&before, interrupted);
 }

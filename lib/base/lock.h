@@ -48,8 +48,16 @@ bool hmm__trylock(struct hmm__lock *lock);
 void hmm__unlock(struct hmm__lock *lock);
 bool hmm__lock_held(struct hmm__lock *lock); /* for assertions: by anybody */
 
-/* Block all signals that can be blocked; returns what to restore.  Nests. */
+/*
+ * Block all signals that can be blocked, and put off cancellation of the thread; returns what to restore, which no other
+ * function understands.  Nests.  Leaves errno alone.
+ */
 void hmm__signals_block(sigset_t *ret_saved);
 void hmm__signals_restore(const sigset_t *saved);
+/*
+ * The same at the end of a handler that the kernel called: it restores the mask itself.  interrupted: the mask of who was
+ * interrupted.  The thread may end here if its cancellation is asynchronous.
+ */
+void hmm__signals_return(const sigset_t *saved, const sigset_t *interrupted);
 
 #endif

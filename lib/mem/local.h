@@ -57,7 +57,11 @@ int hmm__local_wake(void *backend, void *base, size_t length);
 /* local.c: the application unmapped this range itself */
 void hmm__local_forget(struct hmm__local *local, void *start, size_t length);
 
-/* local_fault.c: the handler and the threads */
+/* sigbus.c: who is asked about a fault under inline delivery.  -EMFILE: too many are */
+int hmm__sigbus_publish(int (*fault)(void *arg, uintptr_t address, enum hmm_fault_access access), void *arg);
+void hmm__sigbus_unpublish(void *arg);
+
+/* local_fault.c: the threads */
 int hmm__local_start(struct hmm__local *local, unsigned npagers);
 void hmm__local_stop(struct hmm__local *local);
 

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * local_fault.c - where traps come from: the SIGBUS handler, pager threads, and events of the address space
+ * local_fault.c - pager threads, and events of the address space
  *
- * F1  The handler runs with all signals blocked (sa_mask) and leaves errno alone.
- * F2  A SIGBUS that no instance knows goes to the handler that was there before ours.
- * F3  The table of inline instances is read without a lock and without a count of its readers (two contended
- *     cache lines a fault less).  So a callback may be called a moment after its instance was closed; backend.h tells it so.
  * F4  Some thread always reads a userfaultfd's events: munmap(2) by the application waits for it.
  * F5  A userfaultfd that the program has closed or replaced is recovered, or the process ends: never do absent pages
  *     read zeros, nor is a file of the program's read.
@@ -16,12 +12,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
-
-#include <hurd-mm/region.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/futex.h"
@@ -30,152 +22,8 @@
 #include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 
-#define MAX_INLINE 64
 #define LOOK_MS 1000  /* how often a thread that waits looks whether its userfaultfd is still there */
 #define SPIN_NS 20000 /* how long a pager looks for the next fault before it sleeps */
-
-typedef int fault_function(void *arg, uintptr_t address, enum hmm_fault_access access);
-
-struct inline_entry {
-	_Atomic(fault_function *) fault; /* NULL: free */
-	void *arg;
-};
-
-static struct inline_entry inline_table[MAX_INLINE];
-static struct hmm__lock inline_lock = HMM__LOCK_INIT(HMM__RANK_BACKEND);
-static struct sigaction previous;
-static _Atomic bool installed;
-
-static enum hmm_fault_access access_of(const ucontext_t *context)
-{
-#if defined(__x86_64__)
-	return context->uc_mcontext.gregs[REG_ERR] & 2 ? HMM_FAULT_WRITE : HMM_FAULT_READ;
-#elif defined(__aarch64__)
-	/* the ESR record of the signal frame; bit 6 of a data abort's syndrome is WnR */
-	const struct _aarch64_ctx *head = (const void *)context->uc_mcontext.__reserved;
-
-	for (; head->magic && head->size; head = (const void *)((const char *)head + head->size)) {
-		if (head->magic == ESR_MAGIC)
-			return ((const struct esr_context *)head)->esr & 64 ? HMM_FAULT_WRITE : HMM_FAULT_READ;
-	}
-	return HMM_FAULT_UNKNOWN;
-#else
-	(void)context;
-	return HMM_FAULT_UNKNOWN;
-#endif
-}
-
-/* Ask every inline instance; -ENOENT if it is none's. */
-static int dispatch(uintptr_t address, enum hmm_fault_access access)
-{
-	int r = -ENOENT;
-
-	for (unsigned i = 0; i < MAX_INLINE && r == -ENOENT; i++) {
-		fault_function *fault = atomic_load(&inline_table[i].fault);
-
-		if (fault)
-			r = fault(inline_table[i].arg, address, access);
-	}
-	return r;
-}
-
-int hmm_fault_signal(int signal, void *info, void *context)
-{
-	const siginfo_t *si = info;
-	int saved = errno, r;
-	sigset_t mask;
-
-	if (signal != SIGBUS || si->si_code != BUS_ADRERR)
-		return 0;
-	hmm__signals_block(&mask);
-	r = dispatch((uintptr_t)si->si_addr, access_of(context));
-	hmm__signals_restore(&mask);
-	errno = saved;
-	return r == 0;
-}
-
-/* As the kernel would have called it: with its own mask, and the default action by way of a second fault. */
-static void chain(int signal, siginfo_t *si, void *context)
-{
-	const ucontext_t *uc = context;
-	sigset_t mask = uc->uc_sigmask;
-
-	if (!(previous.sa_flags & SA_SIGINFO) && (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN)) {
-		struct sigaction dfl = { .sa_handler = SIG_DFL };
-
-		hmm__sys_sigaction(SIGBUS, &dfl, NULL);
-		if (si->si_code <= 0) /* sent, not raised by an access: there will be no second fault */
-			syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS);
-		return;
-	}
-	for (int s = 1; s < NSIG; s++) {
-		if (sigismember(&previous.sa_mask, s) == 1)
-			sigaddset(&mask, s);
-	}
-	if (!(previous.sa_flags & SA_NODEFER))
-		sigaddset(&mask, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
-	if (previous.sa_flags & SA_SIGINFO)
-		previous.sa_sigaction(signal, si, context);
-	else
-		previous.sa_handler(signal);
-}
-
-static void on_sigbus(int signal, siginfo_t *si, void *context)
-{
-	int saved = errno, r = -ENOENT;
-
-	if (si->si_code == BUS_ADRERR)
-		r = dispatch((uintptr_t)si->si_addr, access_of(context));
-	errno = saved;
-	if (r)
-		chain(signal, si, context);
-}
-
-static int install_handler(void)
-{
-	struct sigaction act = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-	int r;
-
-	if (atomic_load(&installed))
-		return 0;
-	sigfillset(&act.sa_mask);
-	r = hmm__sys_sigaction(SIGBUS, &act, &previous);
-	if (!r)
-		atomic_store(&installed, true);
-	return r;
-}
-
-static int publish(struct hmm__local *local)
-{
-	int r;
-
-	hmm__lock(&inline_lock);
-	r = install_handler();
-	if (!r) {
-		r = -EMFILE;
-		for (unsigned i = 0; i < MAX_INLINE; i++) {
-			if (atomic_load(&inline_table[i].fault))
-				continue;
-			inline_table[i].arg = local->config.arg;
-			atomic_store(&inline_table[i].fault, local->config.fault);
-			r = 0;
-			break;
-		}
-	}
-	hmm__unlock(&inline_lock);
-	return r;
-}
-
-static void unpublish(struct hmm__local *local)
-{
-	hmm__lock(&inline_lock);
-	for (unsigned i = 0; i < MAX_INLINE; i++) {
-		if (atomic_load(&inline_table[i].fault) && inline_table[i].arg == local->config.arg)
-			atomic_store(&inline_table[i].fault, NULL);
-	}
-	hmm__unlock(&inline_lock);
-}
 
 static void handle_pagefault(struct hmm__local *local, const struct uffd_msg *msg)
 {
@@ -369,7 +217,7 @@ int hmm__local_start(struct hmm__local *local, unsigned npagers)
 	if (local->config.delivery == HMM_DELIVERY_NONE)
 		return 0;
 	if (!pager)
-		r = publish(local);
+		r = hmm__sigbus_publish(local->config.fault, local->config.arg);
 	while (!r && local->nthreads < want)
 		r = start_thread(local, pager ? "hmm-pager" : "hmm-events", serve);
 	if (!r && !hmm__fd_is_kept(local->uffd))
@@ -385,7 +233,7 @@ void hmm__local_stop(struct hmm__local *local)
 	int stop;
 
 	if (local->config.delivery == HMM_DELIVERY_INLINE)
-		unpublish(local);
+		hmm__sigbus_unpublish(local->config.arg);
 	atomic_store(&local->stopping, true);
 	/*
 	 * It can't fail for good: the counter of an eventfd has room.  If it is lost, the threads look for themselves, only

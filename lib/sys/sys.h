@@ -96,7 +96,7 @@ int hmm__sys_eventfd(unsigned initial, int flags);
 int hmm__sys_pidfd_open(void);                             /* of this process */
 int hmm__sys_sigaction(int signal, const struct sigaction *act, struct sigaction *ret_old);
 int hmm__sys_tgsigqueue(pid_t tid, int signal, siginfo_t *info); /* to a thread of this process */
-/* all signals blocked in the new thread; named name (15 characters at most) */
+/* all signals blocked in the new thread but two of the C library's; named name (15 characters at most) */
 int hmm__sys_thread_create(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg);
 int hmm__sys_setaffinity(pid_t tid, int cpu);              /* cpu -1: all that the process may use */
 

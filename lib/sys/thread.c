@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/base/lock.h"
 #include "lib/sys/inject.h"
 
 /* The CPUs that the process was started on: what a thread goes back to.  Set once, at load. */
@@ -37,18 +38,25 @@ int hmm__sys_thread_create(pthread_t *ret_thread, const char *name, void *(*run)
 {
 	int r = hmm__sys_injected(HMM__SYS_THREAD_CREATE), saved = errno;
 	pthread_t thread;
-	sigset_t all, mask;
+	pthread_attr_t attr;
+	sigset_t all, saved_mask;
 
 	if (r)
 		return r;
+	r = -pthread_attr_init(&attr);
+	if (r)
+		return r;
 	/*
-	 * The new thread inherits the mask.  Not hmm__signals_block(): a thread that blocks the C library's own signals
-	 * for good would let setuid(2) wait for ever.
+	 * Not the caller's mask, which may have all blocked: the attribute leaves out the C library's own signals, and a thread
+	 * that blocks those for good would let setuid(2) wait for ever.
 	 */
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &mask);
-	r = -pthread_create(&thread, NULL, run, arg);
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	hmm__signals_block(&saved_mask); /* the first pthread_create() of a process opens those two in its caller */
+	r = -pthread_attr_setsigmask_np(&attr, &all);
+	if (!r)
+		r = -pthread_create(&thread, &attr, run, arg);
+	hmm__signals_restore(&saved_mask);
+	pthread_attr_destroy(&attr);
 	if (!r) {
 		pthread_setname_np(thread, name); /* for those who look: no harm if it fails */
 		*ret_thread = thread;

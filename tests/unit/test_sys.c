@@ -7,12 +7,15 @@
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/base/lock.h"
 #include "lib/base/util.h"
 #include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
@@ -504,14 +507,37 @@ static void *wait_for_end(void *arg)
 	return NULL;
 }
 
-/* The C library sends every thread a signal of its own for this, and waits until each has answered. */
+static uint64_t blocked_signals(void)
+{
+	uint64_t mask = 0;
+
+	ck_assert_int_eq(syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, sizeof(mask)), 0);
+	return mask;
+}
+
+/*
+ * The C library sends every thread a signal of its own for this, and waits until each has answered.  _i 1: the thread is
+ * created where all signals are blocked, as under a lock, and they are after it.
+ */
 START_TEST(setuid_does_not_wait_for_a_thread_of_ours)
 {
 	int fd = hmm__sys_eventfd(0, EFD_CLOEXEC);
-	uint64_t value = 1;
+	uint64_t value = 1, before = blocked_signals();
 	pthread_t thread;
+	sigset_t saved;
+	int r;
 
-	ck_assert_int_eq(hmm__sys_thread_create(&thread, "hmm-test", wait_for_end, &fd), 0);
+	if (_i)
+		hmm__signals_block(&saved);
+	r = hmm__sys_thread_create(&thread, "hmm-test", wait_for_end, &fd);
+	if (_i) {
+		uint64_t now = blocked_signals();
+
+		hmm__signals_restore(&saved);
+		ck_assert_uint_eq(now | UINT64_C(1) << (SIGKILL - 1) | UINT64_C(1) << (SIGSTOP - 1), UINT64_MAX);
+	}
+	ck_assert_uint_eq(blocked_signals(), before);
+	ck_assert_int_eq(r, 0);
 	ck_assert_int_eq(setuid(getuid()), 0);
 	ck_assert_int_eq(hmm__sys_write(fd, &value, sizeof(value)), sizeof(value));
 	pthread_join(thread, NULL);
@@ -600,7 +626,7 @@ static TCase *other_case(void)
 	tcase_add_test(c, vectored_transfers_reach_their_offset);
 	tcase_add_test(c, poll_sees_an_event);
 	tcase_add_test(c, threads_begin_with_all_signals_blocked);
-	tcase_add_test(c, setuid_does_not_wait_for_a_thread_of_ours);
+	tcase_add_loop_test(c, setuid_does_not_wait_for_a_thread_of_ours, 0, 2);
 	tcase_add_test(c, affinity_goes_to_one_cpu_and_back);
 	tcase_add_test(c, queued_signal_carries_its_information);
 	return c;
