@@ -200,3 +200,13 @@ void hmm__signals_return(const sigset_t *saved, const sigset_t *interrupted)
 	memcpy(&before, saved, sizeof(before));
 	cancel_again(&before, interrupted);
 }
+
+void hmm__signals_set(const sigset_t *interrupted, const sigset_t *more)
+{
+	uint64_t a, b;
+
+	memcpy(&a, interrupted, sizeof(a)); /* the kernel's is no longer than this */
+	memcpy(&b, more, sizeof(b));
+	a |= b;
+	set_mask(SIG_SETMASK, &a, NULL);
+}

@@ -59,5 +59,7 @@ void hmm__signals_restore(const sigset_t *saved);
  * interrupted.  The thread may end here if its cancellation is asynchronous.
  */
 void hmm__signals_return(const sigset_t *saved, const sigset_t *interrupted);
+/* Block exactly what is in one of the two: interrupted has what the kernel put into a handler's context. */
+void hmm__signals_set(const sigset_t *interrupted, const sigset_t *more);
 
 #endif

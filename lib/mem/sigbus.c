@@ -3,7 +3,8 @@
  * sigbus.c - the handler of SIGBUS: faults under inline delivery, and what is not ours
  *
  * F1  The handler runs with all signals blocked and cancellation off, and leaves errno alone.
- * F2  A SIGBUS that no instance knows goes to the handler that was there before ours.
+ * F2  A SIGBUS that no instance knows, or that could not be resolved, is dealt with as the kernel would have done had the
+ *     program's own action still been there.
  * F3  The table of inline instances is read without a lock and without a count of its readers (two contended
  *     cache lines a fault less).  So a callback may be called a moment after its instance was closed; backend.h tells it so.
  */
@@ -31,6 +32,7 @@ struct inline_entry {
 static struct inline_entry inline_table[MAX_INLINE];
 static struct hmm__lock inline_lock = HMM__LOCK_INIT(HMM__RANK_BACKEND);
 static struct sigaction previous;
+static _Atomic bool previous_spent; /* SA_RESETHAND: it has been called */
 static _Atomic bool installed;
 
 static enum hmm_fault_access access_of(const ucontext_t *context)
@@ -81,33 +83,6 @@ int hmm_fault_signal(int signal, void *info, void *context)
 	return r == 0;
 }
 
-/* As the kernel would have called it: with its own mask, and the default action by way of a second fault. */
-static void chain(int signal, siginfo_t *si, void *context)
-{
-	const ucontext_t *uc = context;
-	sigset_t mask = uc->uc_sigmask;
-
-	if (!(previous.sa_flags & SA_SIGINFO) && (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN)) {
-		struct sigaction dfl = { .sa_handler = SIG_DFL };
-
-		hmm__sys_sigaction(SIGBUS, &dfl, NULL);
-		if (si->si_code <= 0) /* sent, not raised by an access: there will be no second fault */
-			syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS);
-		return;
-	}
-	for (int s = 1; s < NSIG; s++) {
-		if (sigismember(&previous.sa_mask, s) == 1)
-			sigaddset(&mask, s);
-	}
-	if (!(previous.sa_flags & SA_NODEFER))
-		sigaddset(&mask, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
-	if (previous.sa_flags & SA_SIGINFO)
-		previous.sa_sigaction(signal, si, context);
-	else
-		previous.sa_handler(signal);
-}
-
 /*
  * Did a handler of the program's call us, one that was installed later?  Then signals may have been open, and it goes on
  * after we return.  The kernel would have blocked what is in sa_mask; SIGUSR1 stands for all of them.
@@ -117,44 +92,115 @@ static bool called_by_handler(const sigset_t *before)
 	return sigismember(before, SIGBUS) != 1 || sigismember(before, SIGUSR1) != 1 || sigismember(before, SIGALRM) != 1;
 }
 
+/* --- what is not ours (F2) --- */
+
+/*
+ * By kill(2) and the like, or by the kernel to say that some memory of the process has gone bad, which nobody has touched:
+ * such a signal may be ignored.  All others come from an instruction, which would only meet it again.
+ */
+static bool was_sent(const siginfo_t *si)
+{
+	return si->si_code <= 0 || si->si_code == BUS_MCEERR_AO;
+}
+
+/*
+ * The same signal once more, without a handler.  It is blocked here, so it is taken where we return to, and a core shows
+ * that place.  A process that is the first of its namespace does not die of a signal that was sent.
+ */
+static void take_default(siginfo_t *si)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+
+	if (was_sent(si) && getpid() == 1)
+		return;
+	hmm__sys_sigaction(SIGBUS, &dfl, NULL);
+	if (hmm__sys_tgsigqueue(tid, SIGBUS, si))
+		syscall(SYS_tgkill, getpid(), tid, SIGBUS);
+}
+
+static bool is_function(const struct sigaction *action)
+{
+	return action->sa_flags & SA_SIGINFO || (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
+
+static void mask_as_of(const struct sigaction *action, const ucontext_t *uc)
+{
+	sigset_t mask = action->sa_mask;
+
+	if (!(action->sa_flags & SA_NODEFER))
+		sigaddset(&mask, SIGBUS);
+	hmm__signals_set(&uc->uc_sigmask, &mask);
+}
+
+/* As the kernel would have done, had we never come.  direct: it is the kernel that called us. */
+static void pass_on(int signal, siginfo_t *si, void *context, bool direct)
+{
+	if (!is_function(&previous)) {
+		if (previous.sa_handler == SIG_DFL || !was_sent(si))
+			take_default(si);
+		return;
+	}
+	if (previous.sa_flags & SA_RESETHAND && atomic_exchange(&previous_spent, true)) {
+		take_default(si);
+		return;
+	}
+	if (direct)
+		mask_as_of(&previous, context);
+	if (previous.sa_flags & SA_SIGINFO)
+		previous.sa_sigaction(signal, si, context);
+	else
+		previous.sa_handler(signal);
+}
+
+/* --- ours --- */
+
 /*
  * The C library keeps two signals out of sa_mask, one of which ends a thread that is cancelled asynchronously.  Until they
  * are blocked, too, nothing has begun.
  */
-static int resolve(const siginfo_t *si, const ucontext_t *uc)
-{
-	sigset_t mask;
-	int r;
-
-	hmm__signals_block(&mask);
-	r = dispatch((uintptr_t)si->si_addr, access_of(uc));
-	if (called_by_handler(&mask))
-		hmm__signals_restore(&mask);
-	else
-		hmm__signals_return(&mask, &uc->uc_sigmask);
-	return r;
-}
-
 static void on_sigbus(int signal, siginfo_t *si, void *context)
 {
+	const ucontext_t *uc = context;
 	int saved = errno, r = -ENOENT;
+	sigset_t mask;
+	bool direct;
 
+	hmm__signals_block(&mask);
+	direct = !called_by_handler(&mask);
 	if (si->si_code == BUS_ADRERR)
-		r = resolve(si, context);
+		r = dispatch((uintptr_t)si->si_addr, access_of(uc));
+	if (direct)
+		hmm__signals_return(&mask, &uc->uc_sigmask);
+	else
+		hmm__signals_restore(&mask);
 	errno = saved;
 	if (r)
-		chain(signal, si, context);
+		pass_on(signal, si, context, direct);
+}
+
+/*
+ * System calls go on after a signal that was sent, where they did before.  (Those that never do, like poll(2), now end with
+ * EINTR also where the program ignores the signal.)
+ */
+static int restart_flag(const struct sigaction *before)
+{
+	return is_function(before) ? before->sa_flags & SA_RESTART : SA_RESTART;
 }
 
 static int install_handler(void)
 {
-	struct sigaction act = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction act = { .sa_sigaction = on_sigbus };
 	int r;
 
 	if (atomic_load(&installed))
 		return 0;
+	r = hmm__sys_sigaction(SIGBUS, NULL, &previous); /* before the first signal asks for it */
+	if (r)
+		return r;
 	sigfillset(&act.sa_mask);
-	r = hmm__sys_sigaction(SIGBUS, &act, &previous);
+	act.sa_flags = SA_SIGINFO | SA_ONSTACK | restart_flag(&previous);
+	r = hmm__sys_sigaction(SIGBUS, &act, NULL);
 	if (!r)
 		atomic_store(&installed, true);
 	return r;

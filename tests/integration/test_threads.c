@@ -133,9 +133,11 @@ static void clean_up(void *arg)
 	struct victim *v = arg;
 	volatile uint8_t *memory = base;
 
+	int right = 0;
+
 	for (size_t i = 100; i < 104; i++)
-		ck_assert_uint_eq(memory[i * 4096], (uint8_t)(i + 1));
-	atomic_store(&v->cleaned, 1);
+		right += memory[i * 4096] == (uint8_t)(i + 1);
+	atomic_store(&v->cleaned, right);
 }
 
 static void *touch_and_end(void *arg)
@@ -171,7 +173,7 @@ static void cancel_in_a_read(struct victim *v)
 	atomic_store(&reads_may_go, 1);
 	ck_assert_int_eq(pthread_join(thread, &result), 0);
 	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
-	ck_assert_int_eq(v->cleaned, 1);
+	ck_assert_int_eq(v->cleaned, 4);
 	ck_assert_int_eq(open_signals, 0);
 	ck_assert_int_eq(world_guarded_read(base + v->page * 4096, &seen, 1), 0);
 	ck_assert_uint_eq(seen, (uint8_t)(v->page + 1));
