@@ -146,6 +146,17 @@ HMM_API HMM_MUST_CHECK int hmm_region_unlock(struct hmm_region *region, void *ad
 HMM_API HMM_MUST_CHECK int hmm_region_pin(struct hmm_region *region, void *address, size_t length, int write);
 HMM_API HMM_MUST_CHECK int hmm_region_unpin(struct hmm_region *region, void *address, size_t length);
 
+/*
+ * For a thread whose stack shall lie in a region (pthread_attr_setstack(3)): pin what must stay of it, before the thread is
+ * created and until it has been joined.  Under thread delivery that is its upper end, mostly one page: the thread's
+ * descriptor, which the kernel writes to when the thread ends and can't wait for a pager any more.  Without it pthread_join(3)
+ * may never return.  Under inline delivery it is all of the stack.  Likewise a robust mutex (pthread_mutexattr_setrobust(3))
+ * must lie in pages that are pinned for writing, or its owner's death may be reported to nobody.
+ * stack, size: as for pthread_attr_setstack().  Errors as hmm_region_pin(), and -EAGAIN where no thread can be made.
+ */
+HMM_API HMM_MUST_CHECK int hmm_region_pin_stack(struct hmm_region *region, void *stack, size_t size);
+HMM_API HMM_MUST_CHECK int hmm_region_unpin_stack(struct hmm_region *region, void *stack, size_t size);
+
 enum hmm_residency {
 	HMM_RESIDENT = 1 << 0,  /* mapped: an access does not trap */
 	HMM_DIRTY = 1 << 1,     /* its store does not have it */

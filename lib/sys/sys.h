@@ -98,6 +98,12 @@ int hmm__sys_sigaction(int signal, const struct sigaction *act, struct sigaction
 int hmm__sys_tgsigqueue(pid_t tid, int signal, siginfo_t *info); /* to a thread of this process */
 /* all signals blocked in the new thread but two of the C library's; named name (15 characters at most) */
 int hmm__sys_thread_create(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg);
+/*
+ * Bytes at the upper end of a stack for pthread_attr_setstack(3) that hold the thread itself, as far as the C library and
+ * the kernel use them: descriptor, robust list, restartable sequences.  Makes a thread the first time; its site is
+ * HMM__SYS_THREAD_CREATE.
+ */
+int hmm__sys_thread_end(size_t *ret_length);
 int hmm__sys_setaffinity(pid_t tid, int cpu);              /* cpu -1: all that the process may use */
 
 /*

@@ -3,10 +3,13 @@
  * thread.c - threads, signals and the process itself
  */
 #include <sched.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/base/lock.h"
+#include "lib/base/util.h"
 #include "lib/sys/inject.h"
 
 /* The CPUs that the process was started on: what a thread goes back to.  Set once, at load. */
@@ -61,6 +64,92 @@ int hmm__sys_thread_create(pthread_t *ret_thread, const char *name, void *(*run)
 		pthread_setname_np(thread, name); /* for those who look: no harm if it fails */
 		*ret_thread = thread;
 	}
+	errno = saved;
+	return r;
+}
+
+/* --- what lies at the upper end of a thread's stack --- */
+
+/*
+ * The C library puts a thread's descriptor and its thread-local variables there, and in the descriptor are the words that
+ * the kernel reads and writes by itself: the thread's id, which it clears at the end (pthread_join(3) waits for that), the
+ * head of the list of robust mutexes, the area of restartable sequences.  Where they lie is the C library's affair, so a
+ * thread looks.
+ */
+struct end_of_stack {
+	uintptr_t top;
+	size_t length;
+};
+
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+
+static uintptr_t rseq_area(void)
+{
+	return &__rseq_offset ? (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset : UINTPTR_MAX;
+}
+#else
+static uintptr_t rseq_area(void)
+{
+	return UINTPTR_MAX;
+}
+#endif
+
+static void *look_at_end(void *arg)
+{
+	struct end_of_stack *end = arg;
+	uintptr_t lowest = (uintptr_t)pthread_self();
+	void *head = NULL;
+	size_t length;
+
+	lowest = HMM__MIN(lowest, rseq_area());
+	if (!syscall(SYS_get_robust_list, 0, &head, &length) && head)
+		lowest = HMM__MIN(lowest, (uintptr_t)head);
+	end->length = lowest < end->top ? end->top - lowest : 0;
+	return NULL;
+}
+
+static int look_from_a_thread(struct end_of_stack *end, void *stack, size_t size)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int r = -pthread_attr_init(&attr);
+
+	if (r)
+		return r;
+	r = -pthread_attr_setstack(&attr, stack, size);
+	if (!r)
+		r = -pthread_create(&thread, &attr, look_at_end, end);
+	pthread_attr_destroy(&attr);
+	return r ? r : -pthread_join(thread, NULL);
+}
+
+int hmm__sys_thread_end(size_t *ret_length)
+{
+	static _Atomic size_t known;
+	size_t size = HMM__ALIGN_UP((size_t)HMM__MAX(sysconf(_SC_THREAD_STACK_MIN), 0) + ((size_t)256 << 10), (size_t)1 << 16);
+	int saved = errno, r = 0;
+	sigset_t mask;
+	void *stack;
+
+	if (!atomic_load(&known)) {
+		struct end_of_stack end;
+
+		r = hmm__sys_injected(HMM__SYS_THREAD_CREATE);
+		if (!r)
+			r = hmm__sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0, &stack);
+		if (r)
+			return r;
+		end = (struct end_of_stack){ .top = (uintptr_t)stack + size };
+		hmm__signals_block(&mask);
+		r = look_from_a_thread(&end, stack, size);
+		hmm__signals_restore(&mask);
+		hmm__sys_munmap(stack, size);
+		if (!r)
+			atomic_store(&known, end.length + 1);
+	}
+	if (!r)
+		*ret_length = atomic_load(&known) - 1;
 	errno = saved;
 	return r;
 }

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include "lib/sys/sys.h"
 #include "lib/vm/call.h"
 #include "lib/vm/record.h"
 #include "lib/vm/vm.h"
@@ -174,6 +175,50 @@ int hmm_region_unpin(struct hmm_region *region, void *address, size_t length)
 		release_page(region, page + i, false);
 	hmm__call_end(&call);
 	return r;
+}
+
+/* --- stacks of threads --- */
+
+/*
+ * What must stay: under thread delivery the thread itself, which the kernel writes to when it can't wait for a pager.
+ * Under inline delivery all of it, for handlers run on it, ours too.
+ */
+static int part_of_stack(struct hmm_region *region, void *stack, size_t size, void **ret_from, size_t *ret_length)
+{
+	uintptr_t top = (uintptr_t)stack + size, from, page;
+	size_t end;
+	int r;
+
+	if (!region || !size || top < (uintptr_t)stack)
+		return -EINVAL;
+	page = (uintptr_t)1 << region->shift;
+	r = region->engine->delivery == HMM_DELIVERY_INLINE ? 0 : hmm__sys_thread_end(&end);
+	if (r)
+		return r;
+	if (region->engine->delivery == HMM_DELIVERY_INLINE)
+		end = size;
+	from = (top - HMM__MIN(end, size)) & ~(page - 1);
+	*ret_from = (void *)from;
+	*ret_length = HMM__ALIGN_UP(top, page) - from;
+	return 0;
+}
+
+int hmm_region_pin_stack(struct hmm_region *region, void *stack, size_t size)
+{
+	size_t length;
+	void *from;
+	int r = part_of_stack(region, stack, size, &from, &length);
+
+	return r ? r : hmm_region_pin(region, from, length, 1);
+}
+
+int hmm_region_unpin_stack(struct hmm_region *region, void *stack, size_t size)
+{
+	size_t length;
+	void *from;
+	int r = part_of_stack(region, stack, size, &from, &length);
+
+	return r ? r : hmm_region_unpin(region, from, length);
 }
 
 int hmm_region_lock(struct hmm_region *region, void *address, size_t length)

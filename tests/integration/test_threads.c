@@ -7,15 +7,20 @@
  */
 #include "tests/world.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
 #include <unistd.h>
 
-#define FRAMES 64
+#define FRAMES 128
 #define NPAGES 256
 
 static struct world w;
@@ -268,6 +273,134 @@ START_TEST(cancelled_asynchronously_at_any_moment)
 }
 END_TEST
 
+/* --- threads whose own memory is paged --- */
+
+#define STACK ((size_t)64 * 4096)
+#define STACK_AT ((size_t)128 * 4096) /* in the region */
+
+static atomic_int deep, may_end;
+static _Atomic pid_t ending; /* the thread's id */
+
+/* The kernel writes to its area near the descriptor now and then, which brings the page back. */
+static void no_restartable_sequences(void)
+{
+#ifdef RSEQ_SIG
+	syscall(SYS_rseq, (uint8_t *)__builtin_thread_pointer() + __rseq_offset, 32l, 1l, (long)RSEQ_SIG);
+#endif
+}
+
+/* The end comes by the system call, so that nothing of the C library's brings its pages back just before. */
+static void *use_stack_and_end(void *arg)
+{
+	volatile uint8_t frame[32 * 4096];
+
+	(void)arg;
+	for (size_t i = 0; i < sizeof(frame); i += 512)
+		frame[i] = (uint8_t)i;
+	no_restartable_sequences();
+	atomic_store(&ending, gettid());
+	atomic_store(&deep, 1);
+	while (!atomic_load(&may_end))
+		;
+	syscall(SYS_exit, 0L);
+	return NULL;
+}
+
+/* Looking for the word that the kernel clears would bring it back: first the thread must be gone. */
+static bool join_patiently(pthread_t thread)
+{
+	struct world_wait wait = { 0 };
+	struct timespec until;
+
+	while (tgkill(getpid(), atomic_load(&ending), 0) == 0 && world_wait(&wait))
+		;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += test_patience(10);
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
+START_TEST(thread_whose_stack_is_paged_is_joined)
+{
+	uint8_t *stack;
+	pthread_attr_t attr;
+
+	begin(_i);
+	stack = base + STACK_AT;
+	pthread_attr_init(&attr);
+	ck_assert_int_eq(pthread_attr_setstack(&attr, stack, STACK), 0);
+	for (int round = 0; round < 5; round++) {
+		pthread_t thread;
+
+		ck_assert_int_eq(hmm_region_pin_stack(region, stack, STACK), 0);
+		atomic_store(&deep, 0);
+		atomic_store(&may_end, 0);
+		ck_assert_int_eq(pthread_create(&thread, &attr, use_stack_and_end, NULL), 0);
+		while (!atomic_load(&deep))
+			sched_yield();
+		ck_assert_int_eq(hmm_region_sync(region, base, sizeof(bytes), 0), 0);
+		ck_assert_int_eq(hmm_region_advise(region, base, sizeof(bytes), HMM_ADVISE_PAGEOUT), 0);
+		ck_assert_uint_le(hmm_region_resident(region), 2 + (world_delivery(w.backend) == HMM_DELIVERY_INLINE ? 64 : 0));
+		atomic_store(&may_end, 1);
+		ck_assert_msg(join_patiently(thread), "the thread's end is told to nobody");
+		ck_assert_int_eq(hmm_region_unpin_stack(region, stack, STACK), 0);
+		ck_assert_uint_eq(world_stats(&w).pinned, 0);
+	}
+	pthread_attr_destroy(&attr);
+	for (size_t i = 0; i < STACK / 4096; i++) /* as the others are */
+		memset(stack + i * 4096, (int)(STACK_AT / 4096 + i + 1), 4096);
+	end();
+}
+END_TEST
+
+static void *lock_and_end(void *arg)
+{
+	ck_assert_int_eq(pthread_mutex_lock(arg), 0);
+	atomic_store(&deep, 1);
+	while (!atomic_load(&may_end))
+		;
+	return NULL;
+}
+
+START_TEST(robust_mutex_in_pinned_page_tells_of_its_owner)
+{
+	pthread_mutexattr_t attr;
+	pthread_mutex_t *mutex;
+	pthread_t thread;
+
+	begin(_i);
+	mutex = (pthread_mutex_t *)(void *)(base + 5 * 4096);
+	ck_assert_int_eq(hmm_region_pin(region, mutex, 4096, 1), 0);
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(mutex, &attr);
+	ck_assert_int_eq(pthread_create(&thread, NULL, lock_and_end, mutex), 0);
+	while (!atomic_load(&deep))
+		sched_yield();
+	ck_assert_int_eq(hmm_region_sync(region, base, sizeof(bytes), 0), 0);
+	ck_assert_int_eq(hmm_region_advise(region, base, sizeof(bytes), HMM_ADVISE_PAGEOUT), 0);
+	atomic_store(&may_end, 1);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(pthread_mutex_lock(mutex), EOWNERDEAD);
+	ck_assert_int_eq(pthread_mutex_consistent(mutex), 0);
+	pthread_mutex_unlock(mutex);
+	ck_assert_int_eq(hmm_region_unpin(region, mutex, 4096), 0);
+	memset(mutex, 6, 4096);
+	end();
+}
+END_TEST
+
+START_TEST(pins_of_stacks_check_their_arguments)
+{
+	begin(_i);
+	ck_assert_int_eq(hmm_region_pin_stack(NULL, base, STACK), -EINVAL);
+	ck_assert_int_eq(hmm_region_pin_stack(region, base, 0), -EINVAL);
+	ck_assert_int_eq(hmm_region_pin_stack(region, (void *)(UINTPTR_MAX - 4095), STACK), -EINVAL);
+	ck_assert_int_eq(hmm_region_pin_stack(region, base + sizeof(bytes), STACK), -ENOMEM);
+	ck_assert_int_eq(hmm_region_unpin_stack(region, base, STACK), -EINVAL); /* not pinned */
+	end();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("threads");
@@ -279,6 +412,9 @@ static Suite *suite(void)
 		tcase_add_loop_test(t, cancelled_in_a_fault_whose_store_has_a_cancellation_point, i, i + 1);
 		tcase_add_loop_test(t, cancelled_in_a_call, i, i + 1);
 		tcase_add_loop_test(t, cancelled_asynchronously_at_any_moment, i, i + 1);
+		tcase_add_loop_test(t, thread_whose_stack_is_paged_is_joined, i, i + 1);
+		tcase_add_loop_test(t, robust_mutex_in_pinned_page_tells_of_its_owner, i, i + 1);
+		tcase_add_loop_test(t, pins_of_stacks_check_their_arguments, i, i + 1);
 		suite_add_tcase(s, t);
 	}
 	return s;
