@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/base/lock.h"
@@ -310,6 +311,31 @@ static void *fix(void *table, size_t size)
 	return NULL;
 }
 
+/*
+ * Under mlockall(MCL_FUTURE) the kernel would fill the whole table at once, unless it may not be touched yet.  (With that and
+ * a limit on locked memory it refuses, by EAGAIN.)
+ */
+static void *map_unlocked(size_t size)
+{
+	void *table = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (table == MAP_FAILED) {
+		if (errno == EAGAIN && !fixing.error)
+			fixing.error = -EAGAIN;
+		return NULL;
+	}
+	/* refused by a filter of system calls: then nothing was locked, as far as one can tell */
+	if (syscall(SYS_munlock, table, size) && errno == ENOMEM) {
+		munmap(table, size);
+		return NULL;
+	}
+	if (mprotect(table, size, PROT_READ | PROT_WRITE)) {
+		munmap(table, size);
+		return NULL;
+	}
+	return table;
+}
+
 void *hmm__sparse_alloc(size_t size)
 {
 	int saved = errno;
@@ -318,7 +344,8 @@ void *hmm__sparse_alloc(size_t size)
 	if (injected() || size == 0 || size > PTRDIFF_MAX)
 		return NULL;
 	size = page_round(size);
-	table = map(size, MAP_NORESERVE);
+	table = map_unlocked(size);
+	errno = saved;
 	if (table) {
 		/* Advice: a kernel without transparent huge pages refuses the first, and nothing is lost. */
 		madvise(table, size, MADV_NOHUGEPAGE);

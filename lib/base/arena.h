@@ -17,14 +17,15 @@ void hmm__free(void *object, size_t size); /* NULL is accepted */
 
 /*
  * Large, sparse tables: zeroed, page-aligned, backed by memory only where touched (no huge pages, not reserved), absent
- * in a core dump.  NULL if there is no address space.
+ * in a core dump; not locked by mlockall(MCL_FUTURE).  NULL if there is no address space.
  */
 void *hmm__sparse_alloc(size_t size);
 void hmm__sparse_free(void *table, size_t size);
 
 /*
  * Until the end, each sparse table that this thread takes is first handed to `fix`, which returns 0 or -errno: then there is no
- * table.  Ending gives r back, or, where that is -ENOMEM, the first error of fix, if there was one.  Does not nest.
+ * table.  Ending gives r back, or, where that is -ENOMEM, the first error of fix, or -EAGAIN of a limit on locked memory, if there
+ * was one.  Does not nest.
  */
 void hmm__sparse_begin(int (*fix)(void *table, size_t size));
 int hmm__sparse_end(int r);

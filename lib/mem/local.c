@@ -163,22 +163,44 @@ static void local_frames_return(void *backend, uint64_t n)
 	(void)n;
 }
 
-/* Reserve addresses aligned to the page size: take more, give back what sticks out. */
+/*
+ * Not locked: under mlockall(MCL_FUTURE) the kernel would fill it all at once, and then nothing ever trapped.  So it may not be
+ * touched until it is unlocked.
+ */
+static int unlock(void *base, size_t length, int prot)
+{
+	int r = hmm__sys_munlock(base, length);
+
+	return r == -ENOMEM ? r : hmm__sys_mprotect(base, length, prot); /* a filter may forbid munlock(2): who locks then? */
+}
+
+static int map_unlocked(void *hint, size_t length, int prot, int flags, void **ret_base)
+{
+	void *base;
+	int r = hmm__sys_mmap(hint, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0, &base);
+
+	if (r)
+		return r;
+	r = unlock(base, length, prot);
+	if (r)
+		hmm__sys_munmap(base, length);
+	else
+		*ret_base = base;
+	return r;
+}
+
+/* Reserve addresses aligned to the page size: take more, give back what sticks out.  -EAGAIN: all is locked, up to a limit. */
 static int reserve(void *hint, size_t length, unsigned page_shift, int prot, bool fixed, void **ret_base)
 {
 	size_t align = (size_t)1 << page_shift, extra = align > hmm_page_size() ? align : 0;
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, r;
 	void *p;
+	int r;
 
-	if (fixed) {
-		r = hmm__sys_mmap(hint, length, prot, flags | MAP_FIXED_NOREPLACE, -1, 0, &p);
-		if (!r)
-			*ret_base = p;
-		return r;
-	}
+	if (fixed)
+		return map_unlocked(hint, length, prot, MAP_FIXED_NOREPLACE, ret_base);
 	if (length + extra < length)
 		return -ENOMEM;
-	r = hmm__sys_mmap(NULL, length + extra, prot, flags, -1, 0, &p);
+	r = map_unlocked(NULL, length + extra, prot, 0, &p);
 	if (r)
 		return r;
 	if (extra) {

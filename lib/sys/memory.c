@@ -60,6 +60,11 @@ int hmm__sys_mlock(void *address, size_t length)
 	return (int)HMM__SYS_CALL(HMM__SYS_MLOCK, syscall(SYS_mlock2, address, length, (long)MLOCK_ONFAULT));
 }
 
+int hmm__sys_munlock(void *address, size_t length)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_MUNLOCK, syscall(SYS_munlock, address, length));
+}
+
 ssize_t hmm__sys_process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice)
 {
 	int number = hmm__fd_number(pidfd);

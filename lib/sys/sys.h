@@ -30,7 +30,7 @@ enum hmm__sys_site {
 	HMM__SYS_PIDFD_OPEN, HMM__SYS_SIGACTION, HMM__SYS_THREAD_CREATE, HMM__SYS_SETAFFINITY, HMM__SYS_UNLINK,
 	HMM__SYS_FILE_FLAGS, HMM__SYS_BLOCK_LENGTH, HMM__SYS_USERFAULTFD_DEV, HMM__SYS_STAT,
 	HMM__SYS_TGSIGQUEUE, HMM__SYS_FILE_LIMIT, HMM__SYS_FILE_ID, HMM__SYS_SAME_FILE, HMM__SYS_CLOSE_RANGE,
-	HMM__SYS_PIDFD_GETFD, HMM__SYS_SYSINFO, HMM__SYS_PIPE, HMM__SYS_MLOCK,
+	HMM__SYS_PIDFD_GETFD, HMM__SYS_SYSINFO, HMM__SYS_PIPE, HMM__SYS_MLOCK, HMM__SYS_MUNLOCK,
 	HMM__SYS_SITES
 };
 
@@ -43,6 +43,7 @@ int hmm__sys_madvise(void *address, size_t length, int advice);
 int hmm__sys_madvise_drop(void *address, size_t length);
 /* what is there is locked, and what comes there as it comes (MLOCK_ONFAULT); a table's `fix` in lib/base/arena.h */
 int hmm__sys_mlock(void *address, size_t length);
+int hmm__sys_munlock(void *address, size_t length);
 /* on oneself, through a pidfd; returns bytes advised, which may be short */
 ssize_t hmm__sys_process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice);
 /* from oneself: copies what is readable, stops at the first address that is not; returns bytes */

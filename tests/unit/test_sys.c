@@ -130,6 +130,7 @@ static long call_site(enum hmm__sys_site site)
 	case HMM__SYS_PROCESS_MADVISE: return hmm__sys_process_madvise(-1, &iov, 1, MADV_COLD);
 	case HMM__SYS_PROCESS_VM_READV: return hmm__sys_process_vm_readv(NULL, 9999, NULL, 9999);
 	case HMM__SYS_MLOCK: return hmm__sys_mlock(&byte, SIZE_MAX / 2);
+	case HMM__SYS_MUNLOCK: return hmm__sys_munlock(NULL, page);
 	case HMM__SYS_MINCORE: return hmm__sys_mincore(&byte, 1, NULL);
 	case HMM__SYS_USERFAULTFD: return hmm__sys_userfaultfd(-1);
 	case HMM__SYS_USERFAULTFD_DEV: return hmm__sys_userfaultfd_dev(-1, 0);
