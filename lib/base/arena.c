@@ -7,7 +7,7 @@
  *
  * A1  A free object is zero but for the link at its start; what is left of a chunk is zero.
  * A2  Every class is a multiple of 64 bytes, so every object is aligned to 64.
- * A3  The lock is free in a forked child: the forking thread holds it across fork.
+ * A3  The lock is free in a forked child: the forking thread holds it across fork, and does without it until then (forker.h).
  *
  * Key: (l) lock  (a) atomic
  */
@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/base/forker.h"
 #include "lib/base/lock.h"
 #include "lib/base/util.h"
 
@@ -55,6 +56,7 @@ static struct {
 	char *chunk;                       /* (l) what is left of the newest chunk */
 	size_t left;                       /* (l) */
 	_Atomic size_t bytes;              /* (a) */
+	_Atomic bool forking;              /* (a) the lock is that of the thread that forks */
 } arena = { .lock = HMM__LOCK_INIT(HMM__RANK_ARENA) };
 
 static struct {
@@ -129,6 +131,23 @@ static bool injected(void)
 	call = atomic_fetch_add(&injection.calls, 1) + 1;
 	nth = atomic_load(&injection.nth);
 	return nth && (call == nth || (call > nth && atomic_load(&injection.repeat)));
+}
+
+static bool is_ours_already(void)
+{
+	return HMM__UNLIKELY(atomic_load_explicit(&arena.forking, memory_order_relaxed)) && hmm__for_forker();
+}
+
+static void lock_arena(void)
+{
+	if (!is_ours_already())
+		hmm__lock(&arena.lock);
+}
+
+static void unlock_arena(void)
+{
+	if (!is_ours_already())
+		hmm__unlock(&arena.lock);
 }
 
 /* NULL, with errno as it was. */
@@ -240,9 +259,9 @@ void *hmm__alloc(size_t size)
 		return alloc_large(size);
 	c = class_of(size);
 	hmm__signals_block(&saved);
-	hmm__lock(&arena.lock);
+	lock_arena();
 	object = take_locked(c);
-	hmm__unlock(&arena.lock);
+	unlock_arena();
 	hmm__signals_restore(&saved);
 	if (object)
 		sanitizer_taken(object, size, class_bytes[c]);
@@ -274,10 +293,10 @@ void hmm__free(void *object, size_t size)
 	memset(object, 0, class_bytes[c]);
 	sanitizer_freed(object, class_bytes[c]);
 	hmm__signals_block(&saved);
-	hmm__lock(&arena.lock);
+	lock_arena();
 	freed->next = arena.free[c];
 	arena.free[c] = freed;
-	hmm__unlock(&arena.lock);
+	unlock_arena();
 	hmm__signals_restore(&saved);
 }
 
@@ -374,8 +393,9 @@ static void fork_prepare(void)
 {
 	sigset_t saved;
 
-	hmm__signals_block(&saved);
+	hmm__signals_block_but_bus(&saved); /* older handlers of the program's may trap */
 	hmm__lock(&arena.lock);
+	atomic_store(&arena.forking, true);
 	fork_mask = saved;
 }
 
@@ -383,14 +403,12 @@ static void fork_done(void)
 {
 	sigset_t saved = fork_mask;
 
+	atomic_store(&arena.forking, false);
 	hmm__unlock(&arena.lock);
 	hmm__signals_restore(&saved);
 }
 
-/*
- * Before any other constructor, which may make a space: handlers that prepare a fork run last registered first, and those
- * of spaces allocate.
- */
+/* Before those of spaces (lib/vm/fork.c), which allocate: handlers that prepare a fork run last registered first. */
 __attribute__((constructor(101))) static void install_fork_handlers(void)
 {
 	/* Fails only where there is no memory for the list of handlers, at load: then there is no arena either. */

@@ -53,6 +53,8 @@ bool hmm__lock_held(struct hmm__lock *lock); /* for assertions: by anybody */
  * function understands.  Nests.  Leaves errno alone.
  */
 void hmm__signals_block(sigset_t *ret_saved);
+/* The same, but SIGBUS stays as it is: for who may trap on memory of the program's, and can be served. */
+void hmm__signals_block_but_bus(sigset_t *ret_saved);
 void hmm__signals_restore(const sigset_t *saved);
 /*
  * The same at the end of a handler that the kernel called: it restores the mask itself.  interrupted: the mask of who was

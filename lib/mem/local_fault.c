@@ -5,6 +5,7 @@
  * F4  Some thread always reads a userfaultfd's events: munmap(2) by the application waits for it.
  * F5  A userfaultfd that the program has closed or replaced is recovered, or the process ends: never do absent pages
  *     read zeros, nor is a file of the program's read.
+ * F6  The thread that forks is woken last, when nothing is left to be done for its fault (lib/base/forker.h).
  */
 #include "lib/mem/local.h"
 
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/forker.h"
 #include "lib/base/futex.h"
 #include "lib/base/util.h"
 #include "lib/mem/tasks.h"
@@ -29,8 +31,14 @@ static void handle_pagefault(struct hmm__local *local, const struct uffd_msg *ms
 {
 	uintptr_t page = hmm_page_size(), address = (uintptr_t)msg->arg.pagefault.address & ~(page - 1);
 	bool write = msg->arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP);
-	int r = local->config.fault(local->config.arg, address, write ? HMM_FAULT_WRITE : HMM_FAULT_READ);
+	bool forks = local->features & UFFD_FEATURE_THREAD_ID && hmm__forker_is(msg->arg.pagefault.feat.ptid);
+	int r;
 
+	hmm__forker_serve(forks);
+	r = local->config.fault(local->config.arg, address, write ? HMM_FAULT_WRITE : HMM_FAULT_READ);
+	hmm__forker_serve(false);
+	if (forks && (!r || r == -EAGAIN))
+		hmm__local_wake(local, (void *)address, page);
 	if (!r || r == -EAGAIN)
 		return;
 	/*

@@ -9,6 +9,7 @@
 
 #include <sched.h>
 
+#include "lib/base/forker.h"
 #include "lib/base/futex.h"
 #include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
@@ -135,7 +136,8 @@ static bool offer(struct hmm__assist *a, const struct hmm__run *run)
 {
 	uint32_t state = IDLE, skip = atomic_load_explicit(&a->skip, memory_order_relaxed);
 
-	if (!a->runs || run->end - run->first <= run->chunk)
+	/* not for who forks: it goes on while the assistant is still at its chunk */
+	if (!a->runs || run->end - run->first <= run->chunk || hmm__for_forker())
 		return false;
 	if (skip) {
 		atomic_store_explicit(&a->skip, skip - 1, memory_order_relaxed);

@@ -85,7 +85,7 @@ void hmm__call_reenter(struct hmm_space *space)
 {
 	for (;;) {
 		atomic_fetch_add(&space->inside, 1);
-		if (!atomic_load(&space->gate))
+		if (!hmm__gate_closed(space))
 			return;
 		atomic_fetch_sub(&space->inside, 1);
 		hmm__gate_wait(space);

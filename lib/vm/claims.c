@@ -54,7 +54,7 @@ int hmm__claim_make(struct hmm__claim *claim)
 {
 	int r;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	r = conflicts_locked(claim) ? -EBUSY : 0;
 	if (!r) {
 		claim->released = NULL;
@@ -65,7 +65,7 @@ int hmm__claim_make(struct hmm__claim *claim)
 		claims = claim;
 		claim->stands = true;
 	}
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	return r;
 }
 
@@ -73,22 +73,22 @@ int hmm__claim_write(struct hmm__claim *claim)
 {
 	int r = 0;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	if (!claim->writes) {
 		claim->writes = true;
 		r = claim->stands && conflicts_locked(claim) ? -EBUSY : 0;
 		claim->writes = !r;
 	}
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	return r;
 }
 
 void hmm__claim_release(struct hmm__claim *claim, uint64_t from, uint64_t to)
 {
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	if (claim->stands)
 		(void)!hmm__intervals_add(&claim->released, from, to); /* B2 */
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 }
 
 static void unlink_locked(struct hmm__claim *claim)
@@ -105,10 +105,10 @@ static void unlink_locked(struct hmm__claim *claim)
 
 void hmm__claim_end(struct hmm__claim *claim)
 {
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	if (claim->stands)
 		unlink_locked(claim);
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 }
 
 void hmm__claims_forked(void)

@@ -250,13 +250,13 @@ static int fault_in(struct hmm_region *region, uintptr_t address, enum hmm_fault
 int hmm__fault(void *arg, uintptr_t address, enum hmm_fault_access access)
 {
 	/* the addresses that a stray's table has are others' by now, or nobody's */
-	struct hmm_region *region = hmm__is_stray() ? NULL : hmm__region_get(address);
-	bool inline_;
+	bool closed = false, inline_;
+	struct hmm_region *region = hmm__is_stray() ? NULL : hmm__region_get(address, false, &closed);
 	int r;
 
 	(void)arg; /* the table knows the regions of all spaces */
 	if (!region)
-		return -ENOENT;
+		return closed ? -EAGAIN : -ENOENT;
 	inline_ = region->engine->delivery == HMM_DELIVERY_INLINE;
 	r = fault_in(region, address, access);
 	hmm__region_put(region);

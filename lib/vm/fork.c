@@ -13,12 +13,21 @@
  *     would lie there, and a stray access would not fail.  (Those of windows are inherited, empty.)
  * K5  A range can be inherited only from the end of prepare to the return in parent and child.  At any other time a child does
  *     not have it: one that was made without these handlers would read zeros where nothing is mapped (gate.c, G3).
+ * K6  The handlers are registered when the library is loaded: those of the program's that are younger, nearly all, run before
+ *     our prepare and after our parent and child, so they find everything as usual.  Older ones are malloc's at least.  They run
+ *     between prepare and parent, where the thread that forks may trap: its faults are served, at gates that are closed to all
+ *     others (gate.c, G4).  In the child they run before ours, and find what was resident, but zeros where a page was not.
+ * K7  While books and locks are ours the thread does not trap: a stack that lies in a region is left for one of our own.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
+#include "lib/base/forker.h"
 #include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
 #include "lib/vm/cache/cache.h"
@@ -76,16 +85,69 @@ static int inherit(struct hmm_space *space, int on)
 	return first;
 }
 
-static void prepare(void)
+/* --- the stack (K7) --- */
+
+#define STACK_BYTES ((size_t)1 << 18)
+
+struct stack {
+	void (*run)(void);
+	ucontext_t back, on;
+	max_align_t room[];
+};
+static _Thread_local struct stack *stack; /* NULL: the thread's own is good */
+
+static void prepare_stack(void)
+{
+	void *memory;
+
+	stack = NULL;
+	if (HMM__UNLIKELY(hmm__regions_contain((uintptr_t)__builtin_frame_address(0))) &&
+	    !hmm__sys_mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &memory))
+		stack = memory;
+}
+
+static void drop_stack(void)
+{
+	if (stack)
+		hmm__sys_munmap(stack, STACK_BYTES);
+	stack = NULL;
+}
+
+static void run_blocked(void (*run)(void))
 {
 	sigset_t mask;
 
-	prepared = !hmm__is_stray();
-	if (!prepared)
-		return; /* locks and references are those of threads that are not here */
 	hmm__signals_block(&mask);
+	run();
+	hmm__signals_restore(&mask);
+}
+
+static void run_there(void)
+{
+	run_blocked(stack->run);
+}
+
+/* What runs takes locks, and leaves books half changed: no trap is served then. */
+static void without_traps(void (*run)(void))
+{
+	if (HMM__LIKELY(!stack) || getcontext(&stack->on)) {
+		run_blocked(run);
+		return;
+	}
+	stack->run = run;
+	stack->on.uc_stack.ss_sp = stack->room;
+	stack->on.uc_stack.ss_size = STACK_BYTES - sizeof(*stack);
+	stack->on.uc_link = &stack->back;
+	makecontext(&stack->on, run_there, 0);
+	swapcontext(&stack->back, &stack->on);
+}
+
+/* --- prepare --- */
+
+static void close_and_freeze(void)
+{
 	hmm__gates_close();
-	fork_mask = mask;
+	hmm__forker_begin();
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
 		s->child_error = 0;
 		if (!wants_copy(s))
@@ -100,20 +162,45 @@ static void prepare(void)
 	}
 }
 
+static void prepare(void)
+{
+	sigset_t mask;
+
+	/* in a stray, locks and references are those of threads that are not here */
+	prepared = atomic_load(&installed) == INSTALLED && !hmm__is_stray();
+	if (!prepared)
+		return;
+	prepare_stack();
+	hmm__signals_block_but_bus(&mask); /* handlers that run after this one may trap */
+	without_traps(close_and_freeze);
+	fork_mask = mask;
+}
+
+/* --- parent --- */
+
+static void thaw_and_open(void)
+{
+	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
+		if (wants_copy(s))
+			(void)!inherit(s, 0);
+		hmm__lineage_parent(s);
+	}
+	hmm__forker_end();
+	hmm__gates_open();
+}
+
 static void parent(void)
 {
 	sigset_t mask = fork_mask;
 
 	if (!prepared)
 		return;
-	for (struct hmm_space *s = hmm__spaces; s; s = s->next) {
-		if (wants_copy(s))
-			(void)!inherit(s, 0);
-		hmm__lineage_parent(s);
-	}
-	hmm__gates_open();
+	without_traps(thaw_and_open);
+	drop_stack();
 	hmm__signals_restore(&mask);
 }
+
+/* --- child --- */
 
 /* Every page of a region that does not live on in the child gives up its frame; what caches have left is counted. */
 static void fix_pages(struct hmm_space *space)
@@ -284,21 +371,47 @@ static void fix_space(struct hmm_space *space)
 	hmm__assist_reset(space);
 }
 
-static void child(void)
+static void renew_and_open(void)
 {
-	sigset_t mask = fork_mask;
-
-	if (!prepared)
-		return;
 	hmm__stray_no_more();
+	hmm__gates_forked();
+	hmm__forker_begin(); /* by its new number */
 	hmm__tasks_reset();
 	hmm__claims_forked();
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
 		reserve(s, s->child_error);
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
 		fix_space(s);
+	hmm__forker_end();
 	hmm__gates_open();
+}
+
+static void child(void)
+{
+	sigset_t mask = fork_mask;
+
+	if (!prepared)
+		return;
+	without_traps(renew_and_open);
+	drop_stack();
 	hmm__signals_restore(&mask);
+}
+
+/* --- the handlers --- */
+
+static int registered = -EAGAIN; /* 0, or why not */
+
+/*
+ * At load, right after the arena's (K6).  malloc is used first, so that its handlers are older than ours, as far as it has any and
+ * makes them when it begins.
+ */
+__attribute__((constructor(102))) static void install_fork_handlers(void)
+{
+	void *volatile begun = malloc(1);
+
+	free(begun);
+	if (registered) /* a space of an older constructor's may have done so */
+		registered = -pthread_atfork(prepare, parent, child);
 }
 
 int hmm__fork_init(void)
@@ -313,8 +426,8 @@ int hmm__fork_init(void)
 		sched_yield();
 	}
 	r = hmm__stray_init();
-	if (!r)
-		r = -pthread_atfork(prepare, parent, child);
+	if (!r && registered) /* there was no memory */
+		r = registered = -pthread_atfork(prepare, parent, child);
 	atomic_store(&installed, r ? NOT_INSTALLED : INSTALLED);
 	return r;
 }

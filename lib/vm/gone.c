@@ -3,6 +3,7 @@
  * gone.c - what the backend tells us from outside: ranges unmapped behind our back, frames wanted back
  */
 #include <errno.h>
+#include <sched.h>
 
 #include "lib/vm/vm.h"
 
@@ -30,9 +31,16 @@ void hmm__gone(void *arg, uintptr_t address, size_t length)
 
 	(void)arg;
 	while (address < end) {
-		struct hmm_region *region = hmm__region_get(address);
+		bool closed = false;
+		struct hmm_region *region = hmm__region_get(address, true, &closed);
 		uintptr_t stop;
 
+		if (closed) {
+			if (hmm__gate_postpone(address, end - address))
+				return;
+			sched_yield();
+			continue;
+		}
 		if (!region) {
 			address += hmm_page_size();
 			continue;

@@ -106,7 +106,7 @@ bool hmm__lineage_born(struct hmm_space *space, uint32_t first, uint32_t n)
 {
 	struct hmm__lineage *l = space->lineage;
 
-	if (HMM__LIKELY(!l || !l->epoch))
+	if (HMM__LIKELY(!l || (!l->epoch && !l->leases)))
 		return true;
 	for (uint32_t slot = first; slot - first < n; slot++) {
 		if (!make_leaf(l, slot))
@@ -372,8 +372,6 @@ int hmm__lineage_fork(struct hmm_space *space)
 	if (!space->swap_slots || !space->swap || heritage == HMM__HERITAGE_PRIVATE)
 		return 0;
 	hmm__lineage_reap(space);
-	if (heritage == HMM__HERITAGE_OWN && !own_slots(space))
-		return 0;
 	r = make_lineage(space);
 	if (!r)
 		r = make_leaves(space);
@@ -392,14 +390,22 @@ int hmm__lineage_fork(struct hmm_space *space)
 		close_heir(l);
 		return r;
 	}
-	l->heir->slots = own_slots(space);
 	l->leases = l->lease;
-	l->epoch++;
 	return 0;
+}
+
+/*
+ * Only now, for a fork handler of the program's that runs after ours may still bring pages to swap: they are the child's, too.
+ */
+static void begin_epoch(struct hmm__lineage *l)
+{
+	if (l && l->heir)
+		l->epoch++;
 }
 
 void hmm__lineage_parent(struct hmm_space *space)
 {
+	begin_epoch(space->lineage);
 	if (space->lineage)
 		close_heir(space->lineage);
 }
@@ -512,8 +518,21 @@ static void keep_ancestors(struct hmm__lineage *l)
 	}
 }
 
+/* Nothing was frozen, for there was no store when the fork began; one was made since then. */
+static bool came_too_late(const struct hmm_space *space)
+{
+	bool frozen = space->lineage && space->lineage->heir;
+
+	return !frozen && space->swap && space->swap->heritage != HMM__HERITAGE_PRIVATE && own_slots(space);
+}
+
 int hmm__lineage_child(struct hmm_space *space, int error)
 {
+	if (!error && space->swap_slots && came_too_late(space))
+		error = -EIO;
+	if (space->lineage && space->lineage->heir)
+		space->lineage->heir->slots = own_slots(space);
+	begin_epoch(space->lineage);
 	if (!error && space->swap_slots)
 		error = inherit(space);
 	if (error) {

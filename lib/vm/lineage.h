@@ -31,7 +31,10 @@
 
 #include "lib/vm/vm.h"
 
-/* Prepare, all gates closed: freeze what is in use, for one child.  0, or why the child can't have it. */
+/*
+ * Prepare, all gates closed: freeze what is in use, and what comes to be in use until the two below, for one child.  0, or why
+ * the child can't have it.
+ */
 int hmm__lineage_fork(struct hmm_space *space);
 /* In the parent afterwards, also where the fork failed: the lease is the child's alone. */
 void hmm__lineage_parent(struct hmm_space *space);

@@ -144,14 +144,14 @@ static int publish(struct hmm_region *region)
 {
 	int r;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	r = hmm__regions_add(region);
 	if (!r) {
 		link_region(region);
 		atomic_store(&region->dying, 0);
 		count_region(region->space, 1);
 	}
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	return r;
 }
 
@@ -379,9 +379,9 @@ void hmm__give_back_idle(struct hmm_space *space)
 {
 	bool idle;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	idle = !space->regions && !space->caches;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	if (!idle)
 		return;
 	hmm__bounce_flush(space);
@@ -393,11 +393,11 @@ static void take_down(struct hmm_region *region)
 {
 	/* not on the list any more soon, so fork would not see our reference: this it sees until finish() is through */
 	atomic_fetch_add(&region->space->inside, 1);
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	atomic_store(&region->dying, 1);
 	unlink_region(region);
 	count_region(region->space, -1u);
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	hmm__region_drain(region);
 	(void)!discard_pieces(region, 0, region->npages);
 	hmm__give_back_idle(region->space);

@@ -144,9 +144,9 @@ bool hmm__regions_take(struct hmm_region *region, uint8_t **from, uint8_t *end, 
 {
 	bool found;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	found = hmm__regions_take_locked(region, from, end, ret_length);
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	return found;
 }
 
@@ -155,7 +155,7 @@ bool hmm__regions_cover(struct hmm_region *region, uint8_t *first, uint8_t *end)
 	uintptr_t from = (uintptr_t)first, to = (uintptr_t)end;
 	bool covered = false;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	for (size_t i = find(from, atomic_load(&entries)); i < atomic_load(&entries); i++) {
 		if (atomic_load(&table[i].region) != region || atomic_load(&table[i].from) > from)
 			break;
@@ -165,7 +165,7 @@ bool hmm__regions_cover(struct hmm_region *region, uint8_t *first, uint8_t *end)
 			break;
 		}
 	}
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	return covered;
 }
 
@@ -194,7 +194,7 @@ bool hmm__region_hold(struct hmm_region *region)
 			hmm__region_put(region);
 			return false;
 		}
-		if (HMM__LIKELY(!atomic_load(&region->space->gate)))
+		if (HMM__LIKELY(!hmm__gate_closed(region->space)))
 			return true;
 		hmm__region_put(region);
 		hmm__gate_wait(region->space);
@@ -237,7 +237,34 @@ uint64_t hmm__region_end(struct hmm_region *region, uint64_t page)
 	return (uint64_t)(end - (uintptr_t)region->base) >> region->shift;
 }
 
-struct hmm_region *hmm__region_get(uintptr_t address)
+bool hmm__regions_contain(uintptr_t address)
+{
+	for (;;) {
+		uint32_t seq = atomic_load(&sequence);
+		bool found = !(seq & 1) && lookup(address);
+
+		if (!(seq & 1) && atomic_load(&sequence) == seq)
+			return found;
+		hmm__cpu_relax();
+	}
+}
+
+/* With a reference, given back here.  True: it is closed, and the accessors will be woken when it opens (G4). */
+static bool miss(struct hmm_region *region, bool any)
+{
+	struct hmm_space *space = region->space;
+	bool pager = region->engine->delivery == HMM_DELIVERY_THREAD;
+
+	if (pager)
+		atomic_store(&space->gate_missed, 1); /* before the reference goes, so it is seen by who opens the gate */
+	hmm__region_put(region);
+	if ((pager || any) && hmm__gate_closed(space))
+		return true;
+	hmm__gate_wait(space);
+	return false;
+}
+
+struct hmm_region *hmm__region_get(uintptr_t address, bool any, bool *ret_closed)
 {
 	for (;;) {
 		uint32_t seq = atomic_load(&sequence);
@@ -262,10 +289,12 @@ struct hmm_region *hmm__region_get(uintptr_t address)
 			hmm__region_put(region);
 			return NULL;
 		}
-		if (HMM__LIKELY(!atomic_load(&region->space->gate)))
+		if (HMM__LIKELY(!hmm__gate_closed(region->space)))
 			return region;
-		hmm__region_put(region);
-		hmm__gate_wait(region->space);
+		if (miss(region, any)) {
+			*ret_closed = true;
+			return NULL;
+		}
 	}
 }
 
@@ -281,11 +310,11 @@ struct hmm_region *hmm__region_new(void)
 {
 	struct hmm_region *region;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	region = free_regions;
 	if (region)
 		free_regions = region->next_free;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	if (!region) {
 		region = hmm__alloc(sizeof(*region));
 		if (!region)
@@ -295,10 +324,10 @@ struct hmm_region *hmm__region_new(void)
 
 		memset((char *)region + keep, 0, sizeof(*region) - keep);
 	}
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	region->id = next_id;
 	next_id = next_id + 1 < 1u << HMM__REGION_BITS ? next_id + 1 : 1;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	atomic_store(&region->dying, 1); /* until it is in the table and complete */
 	return region;
 }
@@ -307,8 +336,8 @@ void hmm__region_free(struct hmm_region *region)
 {
 	if (region->space)
 		hmm__trouble_over(region->space, &region->trouble);
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	region->next_free = free_regions;
 	free_regions = region;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 }

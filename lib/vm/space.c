@@ -121,24 +121,24 @@ static void fill_in(struct hmm_space *space, uint64_t frames, const struct hmm_s
 
 static void link_space(struct hmm_space *space)
 {
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	space->next = hmm__spaces;
 	if (space->next)
 		space->next->prev = space;
 	hmm__spaces = space;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 }
 
 static void unlink_space(struct hmm_space *space)
 {
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	if (space->prev)
 		space->prev->next = space->next;
 	else
 		hmm__spaces = space->next;
 	if (space->next)
 		space->next->prev = space->prev;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 }
 
 static int start_threads(struct hmm_space *space)

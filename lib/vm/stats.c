@@ -37,12 +37,12 @@ static uint64_t metadata_bytes(struct hmm_space *space)
 		bytes += space->fresh_frame * (sizeof(struct hmm__cached) + sizeof(hmm__spot) + sizeof(space->owners[0])) + hmm__cache_pool_bytes(space);
 	hmm__unlock(&space->lock);
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	for (struct hmm_region *r = space->regions; r; r = r->next)
 		bytes += sizeof(*r) + table_bytes(r);
 	for (struct hmm_cache *c = space->caches; c; c = c->next)
 		bytes += sizeof(*c) + sizeof(*c->region) + table_bytes(c->region);
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	for (unsigned e = 0; e < HMM__ENGINES; e++) {
 		for (unsigned o = 0; o < HMM__ORDERS; o++)
 			bytes += space->engines[e].pools[o].map.memory_size;

@@ -267,6 +267,7 @@ struct hmm_space {
 	struct hmm__record *record;  /* (i) NULL: nothing is recorded; a fork takes it from the child */
 
 	_Atomic uint32_t gate;       /* 1: closed (gate.c); futex */
+	_Atomic uint32_t gate_missed; /* 1: accessors wait in the kernel for it to open (G4) */
 	_Atomic uint32_t inside;     /* background work that the gate must wait for */
 
 	int child_error;              /* during fork: why the child can't have its copy */
@@ -357,7 +358,12 @@ int hmm__regions_add(struct hmm_region *region);
  */
 bool hmm__regions_take_locked(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length);
 bool hmm__regions_take(struct hmm_region *region, uint8_t **from, uint8_t *end, size_t *ret_length);
-struct hmm_region *hmm__region_get(uintptr_t address); /* a reference, or NULL */
+/*
+ * A reference, or NULL.  Waits where the gate is closed; but with ret_closed pagers do not (fatal for the thread that forks), and
+ * with `any` nobody: then *ret_closed.
+ */
+struct hmm_region *hmm__region_get(uintptr_t address, bool any, bool *ret_closed);
+bool hmm__regions_contain(uintptr_t address);
 uint64_t hmm__region_end(struct hmm_region *region, uint64_t page); /* first page behind it that is unmapped */
 bool hmm__region_hold_inside(struct hmm_region *region); /* for who holds up a fork already */
 bool hmm__region_hold(struct hmm_region *region);      /* false: dying */
@@ -367,6 +373,9 @@ bool hmm__regions_cover(struct hmm_region *region, uint8_t *from, uint8_t *to);
 struct hmm_region *hmm__region_new(void);
 void hmm__region_free(struct hmm_region *region);
 extern struct hmm__lock hmm__spaces_lock;
+/* Take and give it; the thread that forks has it, and does without (lib/base/forker.h). */
+void hmm__spaces_enter(void);
+void hmm__spaces_leave(void);
 extern struct hmm_space *hmm__spaces;
 
 /* page.c: waiting for and waking the users of a page */
@@ -571,7 +580,10 @@ int hmm__fork_init(void);
 
 /* gate.c */
 extern _Atomic uint32_t hmm__signals_matter; /* 0: nobody can fault, so calls may leave signals open */
+bool hmm__gate_closed(struct hmm_space *space); /* to this thread */
 void hmm__gate_wait(struct hmm_space *space);
+/* For threads that may not wait: what was unmapped is dealt with when gates open.  False: they are open, or it is too much. */
+bool hmm__gate_postpone(uintptr_t address, size_t length);
 /* All gates, once nobody is inside; signals blocked.  Holds the fork lock and the spaces lock until they are opened. */
 void hmm__gates_close(void);
 void hmm__gates_open(void);
@@ -582,6 +594,7 @@ static inline bool hmm__is_stray(void)
 }
 int hmm__stray_init(void);
 void hmm__stray_no_more(void); /* in the child's handler */
+void hmm__gates_forked(void);  /* the same */
 /* Before a region is made; no lock held, not in a call. */
 void hmm__faults_begin(void);
 

@@ -180,13 +180,13 @@ static void publish(struct hmm_cache *cache)
 {
 	struct hmm_space *space = cache->space;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	cache->next = space->caches;
 	if (cache->next)
 		cache->next->prev = cache;
 	space->caches = cache;
 	atomic_store(&cache->region->dying, 0);
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 }
 
 static int make_cache(struct hmm_cache *cache, struct hmm_store *store, uint64_t offset)
@@ -270,7 +270,7 @@ static bool pinned(const struct hmm_cache *cache)
 
 static void unlink_cache(struct hmm_cache *cache)
 {
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	atomic_store(&cache->region->dying, 1);
 	if (cache->prev)
 		cache->prev->next = cache->next;
@@ -278,7 +278,7 @@ static void unlink_cache(struct hmm_cache *cache)
 		cache->space->caches = cache->next;
 	if (cache->next)
 		cache->next->prev = cache->prev;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 }
 
 /* Z1 */

@@ -114,7 +114,7 @@ static struct hmm_cache *over_target(struct hmm_space *space, unsigned n)
 {
 	struct hmm_cache *cache;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	for (cache = space->caches; cache; cache = cache->next) {
 		if (!cache->writable || !too_many(cache, cache->dirty_target))
 			continue;
@@ -123,7 +123,7 @@ static struct hmm_cache *over_target(struct hmm_space *space, unsigned n)
 		else if (hmm__region_hold_inside(cache->region))
 			break;
 	}
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	return cache;
 }
 

@@ -68,9 +68,9 @@ uint64_t hmm__cache_dirty_frames(struct hmm_space *space)
 {
 	uint64_t bytes = 0;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	for (struct hmm_cache *c = space->caches; c; c = c->next)
 		bytes += get(&c->dirty) * c->pool->stride;
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	return bytes >> HMM__PAGE_SHIFT_MIN;
 }

@@ -103,12 +103,12 @@ static void flush_other(struct hmm__touches *t)
 {
 	struct hmm_space *s;
 
-	hmm__lock(&hmm__spaces_lock);
+	hmm__spaces_enter();
 	for (s = hmm__spaces; s && (s != t->space || s->serial != t->serial);)
 		s = s->next;
 	if (s)
 		flush(s, t);
-	hmm__unlock(&hmm__spaces_lock);
+	hmm__spaces_leave();
 	t->n = 0;
 }
 
