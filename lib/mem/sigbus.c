@@ -215,7 +215,7 @@ int hmm__sigbus_publish(fault_function *fault, void *arg)
 	if (!r) {
 		r = -EMFILE;
 		for (unsigned i = 0; i < MAX_INLINE; i++) {
-			if (atomic_load(&inline_table[i].fault))
+			if (atomic_load(&inline_table[i].fault) && inline_table[i].arg != arg) /* a child has its parent's entry */
 				continue;
 			inline_table[i].arg = arg;
 			atomic_store(&inline_table[i].fault, fault);
