@@ -350,9 +350,12 @@ static int local_attach(void *backend, void *hint, size_t length, unsigned page_
 {
 	struct hmm__local *local = backend;
 	void *base;
-	int r = windows_only(local) ? -EINVAL
-	                            : reserve(hint, length, page_shift, prot, flags & HMM_ATTACH_FIXED, &base);
+	int r = -EINVAL;
 
+	hmm__local_moving_begin();
+	if (!windows_only(local))
+		r = reserve(hint, length, page_shift, prot, flags & HMM_ATTACH_FIXED, &base);
+	hmm__local_moving_end();
 	if (r)
 		return r;
 	/*
@@ -555,6 +558,9 @@ static int local_reopen(void *backend)
 	int r;
 
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND); /* a thread that reads events may have held it */
+	hmm__local_moving_forked();
+	atomic_store(&hmm__local_events, 0);
+	atomic_store(&local->readers, 0);
 	close_descriptors(local);
 	local->nthreads = 0; /* threads are not inherited */
 	local->config.flags &= ~(uint32_t)HMM_BACKEND_LOCK; /* nor are locks: on neither side, or nothing could be moved */

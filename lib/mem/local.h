@@ -37,6 +37,7 @@ struct hmm__local {
 	uint64_t features;        /* of the userfaultfd, as enabled */
 	uint32_t caps;            /* enum hmm_backend_caps */
 	bool madvise_self;        /* process_madvise(MADV_DONTNEED) on oneself works (kernel 6.13) */
+	_Atomic uint32_t readers; /* threads that have messages in hand */
 	_Atomic bool stopping;    /* the threads shall end */
 	unsigned nthreads;
 	pthread_t threads[HMM__MAX_PAGERS + 1]; /* one may be a holder */
@@ -96,6 +97,18 @@ void hmm__local_look_prepare(struct hmm__local *local);
 
 /* local.c: a window of its own, as the heart's are */
 int hmm__local_window(void *backend, unsigned page_shift, uint32_t nslots, void **ret_base);
+
+/* local_moved.c: the application has moved a range of ours to there */
+void hmm__local_moved(struct hmm__local *local, void *to, size_t length);
+/* local_fault.c: meanwhile read what there is, or wait a moment */
+void hmm__local_serve_others(struct hmm__local *local);
+/* thread delivery: a page that traps and is nobody's reads zeros */
+void hmm__local_nobodys(struct hmm__local *local, void *page);
+/* around the making of a range; and in a forked child */
+void hmm__local_moving_begin(void);
+void hmm__local_moving_end(void);
+void hmm__local_moving_forked(void);
+extern _Atomic uint32_t hmm__local_events; /* threads that deal with events of inline instances */
 
 /* local_held.c: copy to the slots what nobody has pinned; contents are gone from their addresses */
 void hmm__local_copy_held(struct hmm__local *local, struct hmm_unmap *unmaps, unsigned n);

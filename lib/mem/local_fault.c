@@ -42,7 +42,7 @@ static void handle_pagefault(struct hmm__local *local, const struct uffd_msg *ms
 	if (!r || r == -EAGAIN)
 		return;
 	/*
-	 * ENOENT: unmapped meanwhile, so let the access find out.  Any other error here means that the page could not
+	 * ENOENT: unmapped meanwhile, so let the access find out; or never ours (local_moved.c).  Any other error here means that the page could not
 	 * be poisoned (before kernel 6.6): raise the signal that the poison would have raised.
 	 */
 	if (r != -ENOENT && (local->features & UFFD_FEATURE_THREAD_ID)) {
@@ -50,6 +50,8 @@ static void handle_pagefault(struct hmm__local *local, const struct uffd_msg *ms
 
 		hmm__sys_tgsigqueue((pid_t)msg->arg.pagefault.feat.ptid, SIGBUS, &si);
 	}
+	if (r == -ENOENT)
+		hmm__local_nobodys(local, (void *)address);
 	hmm__local_wake(local, (void *)address, page);
 }
 
@@ -69,6 +71,7 @@ static void handle_message(struct hmm__local *local, const struct uffd_msg *msg)
 		unmapped(local, msg->arg.remove.start, msg->arg.remove.end - msg->arg.remove.start);
 		break;
 	case UFFD_EVENT_REMAP:
+		hmm__local_moved(local, (void *)(uintptr_t)msg->arg.remap.to, (size_t)msg->arg.remap.len);
 		unmapped(local, msg->arg.remap.from, msg->arg.remap.len);
 		break;
 	default:
@@ -79,14 +82,20 @@ static void handle_message(struct hmm__local *local, const struct uffd_msg *msg)
 /* Read what is there; false if there was nothing. */
 static bool drain(struct hmm__local *local)
 {
+	bool inlined = local->config.delivery == HMM_DELIVERY_INLINE; /* before it is read: V3 in local_moved.c */
 	struct uffd_msg msgs[8];
-	ssize_t got = hmm__sys_uffd_read(local->uffd, msgs, sizeof(msgs));
+	ssize_t got;
 
-	if (got < (ssize_t)sizeof(msgs[0]))
-		return false;
-	for (size_t i = 0; i < (size_t)got / sizeof(msgs[0]); i++)
+	atomic_fetch_add(&local->readers, 1);
+	if (inlined)
+		atomic_fetch_add(&hmm__local_events, 1);
+	got = hmm__sys_uffd_read(local->uffd, msgs, sizeof(msgs));
+	for (ssize_t i = 0; i < got / (ssize_t)sizeof(msgs[0]); i++)
 		handle_message(local, &msgs[i]);
-	return true;
+	if (inlined)
+		atomic_fetch_sub(&hmm__local_events, 1);
+	atomic_fetch_sub(&local->readers, 1);
+	return got >= (ssize_t)sizeof(msgs[0]);
 }
 
 /* Before each read: the number may be another file's by now, which must not be read from (wait_for_message). */
@@ -97,6 +106,12 @@ static bool message_waits(struct hmm__local *local)
 	struct pollfd fd = { .fd = hmm__fd_number(local->uffd), .events = MESSAGE_EVENTS };
 
 	return hmm__sys_poll(&fd, 1, 0) == 1 && fd.revents == POLLIN;
+}
+
+void hmm__local_serve_others(struct hmm__local *local)
+{
+	if (!message_waits(local) || !drain(local))
+		hmm__sys_poll(NULL, 0, 1);
 }
 
 /* A pager that was just busy is likely to be needed again at once: waking it costs more than looking a while. */

@@ -9,6 +9,7 @@
  *     cache lines a fault less).  So a callback may be called a moment after its instance was closed; backend.h tells it so.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 
 #include <hurd-mm/region.h>
 
+#include "lib/base/util.h"
 #include "lib/mem/local.h"
 #include "lib/sys/sys.h"
 
@@ -64,6 +66,11 @@ static int dispatch(uintptr_t address, enum hmm_fault_access access)
 
 		if (fault)
 			r = fault(inline_table[i].arg, address, access);
+	}
+	/* moved there, and not settled yet (local_moved.c, V3): the access is tried again */
+	if (HMM__UNLIKELY(r == -ENOENT && atomic_load(&hmm__local_events))) {
+		sched_yield();
+		return 0;
 	}
 	return r;
 }
