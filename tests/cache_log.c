@@ -89,6 +89,10 @@ static int read_pieces(void *ctx, struct hmm_store_vec *vec, unsigned n)
 {
 	struct cache_log *log = ctx;
 
+	atomic_fetch_add(&log->held, 1);
+	while (atomic_load(&log->read_hold))
+		sched_yield();
+	atomic_fetch_sub(&log->held, 1);
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t at = vec[i].offset - log->offset;
 

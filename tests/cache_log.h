@@ -38,7 +38,8 @@ struct cache_log {
 	_Atomic uint32_t norder;
 	uint32_t order[CACHE_LOG_ORDER]; /* page numbers in the order they came; not kept where `hold` is set */
 	_Atomic uint32_t hold;    /* writes wait while it is 1 */
-	_Atomic uint32_t held;    /* writes that wait */
+	_Atomic uint32_t read_hold; /* reads wait while it is 1 */
+	_Atomic uint32_t held;    /* calls that wait */
 };
 
 /* The store: *ret_store is the caller's.  log must be zeroed, but for page_size and offset. */

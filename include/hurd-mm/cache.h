@@ -175,7 +175,7 @@ HMM_API HMM_MUST_CHECK int hmm_cache_invalidate(struct hmm_cache *cache, uint64_
 /*
  * A page gets another number, with its contents and dirty state; what was at that number is dropped.  The caller has the
  * only pin of `from`, which becomes one of `to`.  -EBUSY: `from` has another pin, or `to` is pinned; -EINVAL: `from` is not
- * pinned; -ERANGE.
+ * pinned; -ERANGE.  The same where from and to are one page, which stays as it is.
  */
 HMM_API HMM_MUST_CHECK int hmm_cache_rekey(struct hmm_cache *cache, uint64_t from, uint64_t to);
 
@@ -198,7 +198,8 @@ struct hmm_cache_flush {
 };
 /*
  * Write dirty pages, sorted by number in large batches.  what: NULL for all.  Pages that are pinned for writing are
- * waited for, until wait_ms have passed without progress: -EBUSY.  What is changed while it runs may or may not be
+ * waited for, until wait_ms have passed without progress: -EBUSY.  Meanwhile gets with HMM_CACHE_WRITE of such a page stand
+ * back, each for 10 ms at first and for half of wait_ms at most, so that pages that writers hand to each other get written.  What is changed while it runs may or may not be
  * written.  Returns 0 or the first error (of the store, or of flush_log); pages that failed stay dirty, also those that lie
  * past the end of a store that can't grow (-ENOSPC, -EFBIG).  -EAGAIN: pages are
  * beyond log_flushed(), and there is no flush_log.

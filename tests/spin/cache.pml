@@ -11,7 +11,9 @@
  *   writer                 a program: get for writing, change, put with DIRTY; cache/put.c change()
  *   pinner                 a program: get for reading, look, put; in a slot of its thread where that can be (pin_here(), put_here())
  *   claim, write, finish   cache/write.c hmm__cache_claim_dirty(), hmm__cache_write()
- *   flusher                cache/flush.c claim_late()
+ *   flusher                cache/flush.c claim_late(), hold_off(), let_in()
+ *   holder                 a program: gets for writing twice, the second while it has the first; changes nothing
+ *   late                   cache/load.c  stand_back(): time is over, at any moment
  *   evictor                cache/evict.c hmm__cache_take_victim(), hmm__cache_close(), hmm__cache_gone()
  *   optimist               cache/get.c   hmm_cache_read_begin(), hmm_cache_read_retry()
  *   page_wait, wake        pages.c
@@ -23,7 +25,7 @@
  *   while a page is dirty its position is known (C4)
  *   every process reaches its end
  *
- * Left out: several writers at a time (their own latches order them), discard and rekey, compaction, memory order weaker
+ * Left out: several writers that change a page (their own latches order them), discard and rekey, compaction, memory order weaker
  * than sequential consistency.
  *
  * Seeded mistakes, each of which Spin must find (tests/spin/run.py):
@@ -39,6 +41,8 @@
  *   -DBREAK_WAKE       who ends a write-out forgets those who wait
  *   -DBREAK_SLOT       who pins in a slot looks at the word before it writes the slot, not after
  *   -DBREAK_SCAN       who evicts looks at the slots before it changes the word, not after
+ *   -DBREAK_HOLD       a writer stands back for a flush without a limit
+ *   -DBREAK_OVERDUE    a writer whose time is over does not wait for a write-out, either
  *   -DBREAK_RESTORE    who finds a page in a slot forgets those who wait for it
  */
 #define ABSENT 0
@@ -52,7 +56,7 @@
 
 /* the word */
 byte state = ABSENT, pins = 0, writers = 0;
-bool dirty = false, writeback = false, waiters = false;
+bool dirty = false, writeback = false, waiters = false, due = false;
 
 bool slot[2];                /* of the pinners */
 
@@ -106,20 +110,32 @@ inline load(w)
 #ifdef BREAK_ENTER
 #define MAY_ENTER(w) (state == MAPPED)
 #else
-#define MAY_ENTER(w) (state == MAPPED && !(w && writeback))
+#ifdef BREAK_OVERDUE
+#define MAY_ENTER(w) (state == MAPPED && !(w && (writeback || due) && !late))
+#else
+#define MAY_ENTER(w) (state == MAPPED && !(w && (writeback || (due && !late))))
+#endif
+#endif
+#define MUST_WAIT(w) (!MAY_ENTER(w) && state != ABSENT && !STANDS_BACK(w))
+#ifdef BREAK_HOLD
+#define STANDS_BACK(w) (false)
+#else
+#define STANDS_BACK(w) (state == MAPPED && w && due && !writeback && !late)
 #endif
 
 inline get(w)
 {
 	in = false;
+	late = false;
 	do
 	:: in -> break
 	:: else ->
 		if
 		:: atomic { MAY_ENTER(w) -> pins++; writers = writers + w; in = true }
 		:: atomic { state == ABSENT -> state = LOADING; in = true; mine = true }
-		:: atomic { !MAY_ENTER(w) && state != ABSENT -> skip };
-			page_wait(!MAY_ENTER(w) && state != ABSENT)
+		:: atomic { MUST_WAIT(w) -> skip };
+			page_wait(MUST_WAIT(w))
+		:: atomic { STANDS_BACK(w) -> late = true }
 		fi
 	od;
 	if
@@ -131,7 +147,7 @@ inline get(w)
 active proctype writer()
 {
 	byte i = 0, seen;
-	bool in, mine = false, woken;
+	bool in, late, mine = false, woken;
 
 	do
 	:: i == ROUNDS -> break
@@ -164,7 +180,7 @@ active proctype writer()
 active [PINNERS] proctype pinner()
 {
 	byte i = 0, seen, a;
-	bool in, mine = false, woken, here;
+	bool in, late, mine = false, woken, here;
 
 	do
 	:: i == ROUNDS -> break
@@ -200,6 +216,33 @@ active [PINNERS] proctype pinner()
 }
 #endif
 
+/* The second get must not wait for a flush that waits for the first. */
+#if HOLDERS
+inline put_clean()
+{
+	atomic {
+		assert(state == MAPPED && pins > 0 && writers > 0);
+		pins--; writers--;
+		woken = waiters && !writers && !writeback;
+		waiters = waiters && !woken
+	};
+	wake()
+}
+
+active [HOLDERS] proctype holder()
+{
+	byte seen;
+	bool in, late, mine = false, woken;
+
+	get(1);
+	assert(!writeback);
+	get(1);
+	assert(!writeback);
+	put_clean();
+	put_clean()
+}
+#endif
+
 /* Writes the page if it is dirty, as a flush does: waits for writers, and for others that write it. */
 #if FLUSHERS
 active [FLUSHERS] proctype flusher()
@@ -221,11 +264,18 @@ active [FLUSHERS] proctype flusher()
 			:: atomic { state == MAPPED && dirty && writeback -> skip };
 				page_wait(state == MAPPED && dirty && writeback)
 #else
-			:: atomic { state == MAPPED && dirty && !writeback && !writers -> writeback = true; claimed = true }
+			:: atomic { state == MAPPED && dirty && !writeback && !writers -> writeback = true; due = false; claimed = true }
+			:: atomic { state == MAPPED && dirty && !writeback && writers && !due -> due = true }
 			:: atomic { state == MAPPED && dirty && (writeback || writers) -> skip };
 				page_wait(state == MAPPED && dirty && (writeback || writers))
 #endif
-			:: atomic { !(state == MAPPED && dirty) -> skip };
+			:: atomic {
+				!(state == MAPPED && dirty) ->
+					woken = due && waiters;
+					waiters = waiters && !woken;
+					due = false
+				};
+				wake();
 				break
 			fi
 		od;
@@ -290,12 +340,12 @@ active [EVICTORS] proctype evictor()
 #ifdef BREAK_SCAN
 		:: atomic { !(slot[0] || slot[1]) -> skip };
 			if
-			:: atomic { MAY_GO -> state = LOADING; gone = true; closed = true }
+			:: atomic { MAY_GO -> state = LOADING; due = false; gone = true; closed = true }
 			:: atomic { !MAY_GO -> skip }
 			fi
 		:: atomic { slot[0] || slot[1] -> skip }
 #else
-		:: atomic { MAY_GO -> state = LOADING; gone = true; closed = true }
+		:: atomic { MAY_GO -> state = LOADING; due = false; gone = true; closed = true }
 		:: atomic { !MAY_GO -> skip }
 #endif
 		fi;

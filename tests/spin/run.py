@@ -41,11 +41,13 @@ BROKEN = [
 ]
 
 
-CACHE_NOBODY = {"PINNERS": 0, "FLUSHERS": 0, "EVICTORS": 0, "OPTIMISTS": 0}
+CACHE_NOBODY = {"PINNERS": 0, "HOLDERS": 0, "FLUSHERS": 0, "EVICTORS": 0, "OPTIMISTS": 0}
 CACHE_SOUND = [
     ("flush and eviction", {"FLUSHERS": 1, "EVICTORS": 1, "PINNERS": 1}),
     ("two pinners", {"EVICTORS": 1, "PINNERS": 2, "ROUNDS": 1}),
     ("two flushes", {"FLUSHERS": 2, "PINNERS": 1}),
+    ("flush and a writer with two pins", {"FLUSHERS": 1, "HOLDERS": 1}),
+    ("two flushes, eviction and a writer with two pins", {"FLUSHERS": 2, "HOLDERS": 1, "EVICTORS": 1, "ROUNDS": 1}),
     ("optimistic reader", {"FLUSHERS": 1, "EVICTORS": 1, "OPTIMISTS": 1}),
     ("two optimistic readers", {"FLUSHERS": 1, "EVICTORS": 1, "OPTIMISTS": 2, "ROUNDS": 1}),
 ]
@@ -62,6 +64,8 @@ CACHE_BROKEN = [
     ("BREAK_WAKE", {"FLUSHERS": 1}, "invalid end state"),
     ("BREAK_SLOT", {"EVICTORS": 1, "FLUSHERS": 1, "PINNERS": 1}, "a!=99"),
     ("BREAK_SCAN", {"EVICTORS": 1, "FLUSHERS": 1, "PINNERS": 1}, "a!=99"),
+    ("BREAK_HOLD", {"FLUSHERS": 1, "HOLDERS": 1}, "invalid end state"),
+    ("BREAK_OVERDUE", {"FLUSHERS": 2, "HOLDERS": 1}, "writ"),
     ("BREAK_RESTORE", {"EVICTORS": 1, "FLUSHERS": 1, "PINNERS": 1}, "invalid end state"),
 ]
 MODELS = {"page": (NOBODY, SOUND, BROKEN), "cache": (CACHE_NOBODY, CACHE_SOUND, CACHE_BROKEN)}

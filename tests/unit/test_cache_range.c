@@ -195,6 +195,8 @@ START_TEST(rekey_that_fails_changes_nothing)
 	change(2, 20);
 	ck_assert_int_eq(hmm_cache_rekey(cache, 1, 2), -EINVAL); /* not pinned */
 	ck_assert_int_eq(hmm_cache_rekey(cache, 50, 2), -EINVAL);
+	ck_assert_int_eq(hmm_cache_rekey(cache, 1, 1), -EINVAL); /* the same where nothing would change */
+	ck_assert_int_eq(hmm_cache_rekey(cache, 50, 50), -EINVAL);
 	get(1, HMM_CACHE_READ);
 	ck_assert_int_eq(hmm_cache_rekey(cache, 1, CACHE_LOG_PAGES), -ERANGE);
 	ck_assert_int_eq(hmm_cache_rekey(cache, UINT64_MAX, 1), -ERANGE);
@@ -203,6 +205,7 @@ START_TEST(rekey_that_fails_changes_nothing)
 	put(2, HMM_CACHE_READ);
 	get(1, HMM_CACHE_READ);
 	ck_assert_int_eq(hmm_cache_rekey(cache, 1, 2), -EBUSY);
+	ck_assert_int_eq(hmm_cache_rekey(cache, 1, 1), -EBUSY);
 	put(1, HMM_CACHE_READ);
 	ck_assert_int_eq(hmm_cache_rekey(cache, 1, 1), 0);
 	ck_assert_uint_eq(value_of(1), 10);

@@ -8,7 +8,7 @@
  *   ABSENT --get--> LOADING --read--> MAPPED --evict, discard--> ABSENT
  *
  * C1  MAPPED is left only by who changes the word, without pins and without WRITEBACK, to LOADING, and then finds no pin in
- *     a slot (hmm__cache_close): under the space's lock, to become ABSENT (eviction, discard) or to move, or, for the frame's
+ *     a slot (hmm__cache_close, which sets AHEAD beside LOADING): under the space's lock, to become ABSENT (eviction, discard) or to move, or, for the frame's
  *     only pinner, to get another number (rekey).
  * C2  The hit path takes no lock.  A pin for reading is in a slot of its thread (hazard.h) or in the word, one for writing in
  *     the word: HMM__PIN_MASK (every such pin), those for writing also in HMM__WRITER_MASK.
@@ -32,6 +32,9 @@
  * C13 In a forked child caches are dead, their pages ABSENT; but for those of HMM_CACHE_COPY_ON_FORK, whose windows are
  *     inherited (an engine of their own, HMM__CACHES_COPIED): all is as it was, pins too, and a page that another thread was
  *     about to load is ABSENT.
+ * C14 DUE: a flush waits for the page's writers, and those that come next wait for the flush, each for hold_ms at most, so that
+ *     one who has to come in before another writer leaves does.  It is a wish, not a claim: nothing is wrong if it is lost or
+ *     overrun.  Set on MAPPED pages only; hmm__cache_close() drops it, so that nobody brings an old one back.
  */
 #ifndef HMM_VM_CACHE_H
 #define HMM_VM_CACHE_H
@@ -47,6 +50,9 @@
 #define HMM__WRITER_SHIFT 22
 #define HMM__WRITER_ONE (UINT64_C(1) << HMM__WRITER_SHIFT)
 #define HMM__WRITER_MASK (UINT64_C(0x3ff) << HMM__WRITER_SHIFT)
+
+/* C14.  A region's flag that means nothing here. */
+#define HMM__DUE HMM__WAS_LOCKED
 
 /*
  * What a hit needs beside the word; by frame number, sparse, made with the space's first cache.  Eight bytes, for it is
@@ -116,6 +122,7 @@ struct hmm_cache {
 	void *log_arg;
 	_Atomic uint64_t flushed;     /* (a) what log_flushed said last */
 	_Atomic uint32_t log_refuses; /* (a) 1: the last batch had pages beyond what the log could be flushed to */
+	_Atomic uint32_t hold_ms;     /* (a) C14, as the flush that waits now has it */
 	_Atomic uint64_t sweep;       /* (a) page where the background writer goes on */
 	_Atomic uint64_t top;         /* (a) pages from here on were never used: page numbers go to 2^32 and more */
 	struct hmm__pins *pins;       /* debug builds */
@@ -131,6 +138,15 @@ _Static_assert(offsetof(struct hmm_cache, cached) == 64, "what a hit looks at is
 static inline unsigned hmm__word_writers(uint64_t w)
 {
 	return (unsigned)((w & HMM__WRITER_MASK) >> HMM__WRITER_SHIFT);
+}
+
+/*
+ * Being brought in by a get or a prefetch: clean when it is there.  Who takes a page or a number by LOADING for anything else
+ * sets AHEAD beside it (C1).
+ */
+static inline bool hmm__word_coming(uint64_t w)
+{
+	return (w & ~HMM__WAITERS) == HMM__LOADING;
 }
 
 /* Before the word of a page leaves ABSENT, beside hmm__page_touched(). */
@@ -213,8 +229,11 @@ static inline uint8_t *hmm__cache_at(const struct hmm_cache *cache, uint64_t spo
 
 /* get.c */
 enum hmm__pin { HMM__PINNED, HMM__PIN_NOT, HMM__PIN_TOO_MANY };
-/* Pin a page that is MAPPED, for writing only if no write-out reads it.  *ret_word: as it was before. */
-enum hmm__pin hmm__cache_pin(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t *ret_word);
+/*
+ * Pin a page that is MAPPED, for writing only if no write-out reads it, and none is DUE unless overdue is set (C14).
+ * *ret_word: as it was before.
+ */
+enum hmm__pin hmm__cache_pin(struct hmm_cache *cache, uint64_t page, unsigned mode, bool overdue, uint64_t *ret_word);
 /* After that: a writer changes the version; returns the contents. */
 void *hmm__cache_enter(struct hmm_cache *cache, uint64_t w, unsigned mode);
 /*

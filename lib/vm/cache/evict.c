@@ -37,8 +37,9 @@ enum hmm__close hmm__cache_close(struct hmm_region *region, uint64_t page, uint6
 	hmm__word *word = &region->words[page];
 
 	assert(hmm__word_state(*w) == HMM__MAPPED);
-	if (!atomic_compare_exchange_strong(word, w, hmm__word_with_state(*w, HMM__LOADING)))
+	if (!atomic_compare_exchange_strong(word, w, hmm__word_with_state(*w & ~HMM__DUE, HMM__LOADING) | HMM__AHEAD))
 		return HMM__CLOSE_CHANGED;
+	*w &= ~HMM__DUE; /* C14 */
 	if (HMM__LIKELY(!hmm__hazard_any(word, 1)))
 		return HMM__CLOSED;
 	hmm__cache_leave(region, page, *w);

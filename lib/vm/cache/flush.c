@@ -5,6 +5,10 @@
  * F1  One walk in page order, so that each page is met once: what is dirtied behind it waits for the next flush.
  * F2  A page that somebody is busy with is put off until the batch is written, and waited for without claims, without a
  *     batch of the stock and outside of what a fork waits for.  So two flushes don't wait for each other.
+ * F4  Where writers hand a page to each other there is always one in it.  A page that is waited for is DUE, and new writers
+ *     stand back (C14): at first for 10 ms, then for twice as long, up to half of wait_ms.  A writer that another one waits
+ *     for, directly or by a latch, gets in when its time is over; so the flush, not the program, pays for pins that are held
+ *     for long.
  * F3  Time is hmm__now_ns(), looked at anew after short naps: tests drive it.
  */
 #include <errno.h>
@@ -19,6 +23,9 @@
 #define LATER 64u    /* pages put off */
 #define LOOKS 4096u  /* frames under one hold of the lock */
 #define STEPS 16u    /* batches a second, at least, under a rate limit */
+#define YIELDS 16u
+#define YIELD_NS UINT64_C(1000000)
+#define PATIENCE 120u /* times wait_ms, for a page that others write all the time */
 
 struct flush {
 	struct hmm_cache *cache;
@@ -35,7 +42,9 @@ struct flush {
 
 struct hmm__batch *hmm__cache_batch(struct hmm_space *space)
 {
-	for (;;) {
+	_Atomic uint32_t never = 0;
+
+	for (unsigned turns = 0;; turns++) {
 		struct hmm__batch *b;
 
 		hmm__lock(&space->lock);
@@ -43,7 +52,10 @@ struct hmm__batch *hmm__cache_batch(struct hmm_space *space)
 		hmm__unlock(&space->lock);
 		if (b)
 			return b;
-		sched_yield();
+		if (turns < YIELDS)
+			sched_yield();
+		else
+			hmm__futex_wait(&never, 0, YIELD_NS); /* their stores are slow */
 	}
 }
 
@@ -119,38 +131,95 @@ static void add(struct flush *f, uint64_t page, uint64_t w)
 		                                     .frame = hmm__word_frame(w) };
 }
 
-/* Does the page, whose word is w, have something for this flush to write? */
+/* Does the page, whose word is w, have something for this flush to write, or may it have? */
 static bool wanted(const struct flush *f, uint64_t w)
 {
+	/* it may be dirty and on its way to another slot, or one that is may get this number */
+	if (hmm__word_state(w) == HMM__LOADING)
+		return !hmm__word_coming(w);
 	if (hmm__word_state(w) != HMM__MAPPED || !(w & HMM__DIRTY) || w & HMM__FREE)
 		return false;
 	return !f->position || atomic_load_explicit(&f->cache->cached[hmm__word_frame(w)].first, memory_order_acquire) <=
 	                               f->position;
 }
 
+/* How long a flush has waited for a page, and holds writers off it.  All ns. */
+struct turn {
+	uint64_t since; /* there was no progress; time in which another thread writes the page does not count */
+	uint64_t end;   /* whatever there is */
+	uint64_t round; /* when this hold began */
+	uint64_t hold;
+};
+
+/* F4 */
+static void hold_off(struct flush *f, struct turn *t, hmm__word *word, uint64_t w)
+{
+	uint64_t now = hmm__now_ns(), most = f->cache->wait_ms * UINT64_C(500000);
+
+	if (!t->hold || now - t->round >= t->hold) {
+		t->hold = HMM__MIN(t->hold ? 2 * t->hold : HMM__CACHE_NAP_NS, HMM__MAX(most, UINT64_C(1000000)));
+		t->round = now;
+		atomic_store(&f->cache->hold_ms, (uint32_t)(t->hold / 1000000));
+	}
+	if (!(w & HMM__DUE))
+		(void)!hmm__word_cas(word, &w, w | HMM__DUE);
+}
+
+static void let_in(struct flush *f, uint64_t page)
+{
+	hmm__word *word = &f->cache->words[page];
+	uint64_t w = atomic_load(word);
+
+	while (w & HMM__DUE) {
+		if (!hmm__word_cas(word, &w, w & ~(HMM__DUE | HMM__WAITERS)))
+			continue;
+		if (w & HMM__WAITERS)
+			hmm__page_wake(f->cache->region, page);
+		return;
+	}
+}
+
+/* Wait for who is busy with the page, whose word is w.  False: for too long. */
+static bool wait_for_turn(struct flush *f, struct turn *t, hmm__word *word, uint64_t w)
+{
+	uint64_t now = hmm__now_ns(), patience = f->cache->wait_ms * UINT64_C(1000000);
+
+	if (w & HMM__WRITEBACK)
+		t->since = now;
+	if (now - t->since >= patience || now >= t->end)
+		return false;
+	if (hmm__word_state(w) == HMM__MAPPED && !(w & HMM__WRITEBACK)) {
+		hold_off(f, t, word, w);
+		w |= HMM__DUE;
+	}
+	nap(f, word, w, HMM__CACHE_NAP_NS);
+	return true;
+}
+
 /* Claim a page that was put off, when whoever was busy with it is done. */
 static void claim_late(struct flush *f, uint64_t page)
 {
 	hmm__word *word = &f->cache->words[page];
-	uint64_t since = HMM__MAX(f->progress, hmm__now_ns()), patience = f->cache->wait_ms * UINT64_C(1000000);
+	struct turn t = { .since = HMM__MAX(f->progress, hmm__now_ns()) };
 
+	t.end = t.since + f->cache->wait_ms * UINT64_C(1000000) * PATIENCE;
 	for (;;) {
 		uint64_t w = atomic_load(word);
 
-		if (hmm__word_state(w) != HMM__LOADING && !wanted(f, w))
-			return;
+		if (!wanted(f, w))
+			break;
 		if (hmm__cache_claim_dirty(f->cache, page, &w)) {
 			add(f, page, w);
 			return;
 		}
 		if (!hmm__word_busy(w) && !(w & (HMM__WRITEBACK | HMM__WRITER_MASK)))
 			continue;
-		if (hmm__now_ns() - since >= patience) {
-			fail(f, -EBUSY);
-			return;
-		}
-		nap(f, word, w, HMM__CACHE_NAP_NS);
+		if (wait_for_turn(f, &t, word, w))
+			continue;
+		fail(f, -EBUSY);
+		break;
 	}
+	let_in(f, page);
 }
 
 static void write_batch(struct flush *f)
@@ -171,12 +240,11 @@ static void walk(struct flush *f)
 	for (; (page = hmm__cache_next(cache, page)) < f->end; page++) {
 		uint64_t w = atomic_load(&cache->words[page]);
 
-		/* LOADING: it may be dirty and on its way to another slot */
-		if (hmm__word_state(w) != HMM__LOADING && !wanted(f, w))
+		if (!wanted(f, w))
 			continue;
 		if (hmm__cache_claim_dirty(cache, page, &w))
 			add(f, page, w);
-		else if (hmm__word_state(w) == HMM__LOADING || wanted(f, w))
+		else if (wanted(f, w))
 			f->later[f->nlater++] = page;
 		if (f->b->n == f->batch || f->nlater == LATER)
 			write_batch(f);

@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) void *enter(struct hmm_cache *cache
 }
 
 static inline __attribute__((always_inline)) enum hmm__pin pin(struct hmm_cache *cache, uint64_t page, unsigned mode,
-                                                               uint64_t *ret_word)
+                                                               uint64_t barred, uint64_t *ret_word)
 {
 	hmm__word *word = &cache->words[page];
 	uint64_t w = atomic_load_explicit(word, memory_order_relaxed);
@@ -65,7 +65,7 @@ static inline __attribute__((always_inline)) enum hmm__pin pin(struct hmm_cache 
 			*ret_word = w;
 			return HMM__PIN_TOO_MANY;
 		}
-		if (HMM__UNLIKELY(mode & HMM_CACHE_WRITE && w & HMM__WRITEBACK))
+		if (HMM__UNLIKELY(mode & HMM_CACHE_WRITE && w & barred))
 			break;
 		if (HMM__LIKELY(hmm__word_cas(word, &w, (w & ~HMM__AHEAD) + add))) {
 			*ret_word = w;
@@ -144,9 +144,9 @@ void *hmm__cache_enter(struct hmm_cache *cache, uint64_t w, unsigned mode)
 	return enter(cache, w, mode);
 }
 
-enum hmm__pin hmm__cache_pin(struct hmm_cache *cache, uint64_t page, unsigned mode, uint64_t *ret_word)
+enum hmm__pin hmm__cache_pin(struct hmm_cache *cache, uint64_t page, unsigned mode, bool overdue, uint64_t *ret_word)
 {
-	return pin(cache, page, mode, ret_word);
+	return pin(cache, page, mode, overdue ? HMM__WRITEBACK : HMM__WRITEBACK | HMM__DUE, ret_word);
 }
 
 int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data)
@@ -163,7 +163,7 @@ int hmm_cache_get(struct hmm_cache *cache, uint64_t page, unsigned mode, void **
 	if (HMM__UNLIKELY(cache->throttled) && (mode & (HMM_CACHE_WRITE | HMM_CACHE_NOWAIT)) == HMM_CACHE_WRITE)
 		hmm__cache_throttle(cache);
 	if (HMM__LIKELY((cache->local && !(mode & HMM_CACHE_WRITE) && pin_here(cache, page, &w)) ||
-	                pin(cache, page, mode, &w) == HMM__PINNED)) {
+	                pin(cache, page, mode, HMM__WRITEBACK | HMM__DUE, &w) == HMM__PINNED)) {
 		*ret_data = enter(cache, w, mode);
 		if (HMM__UNLIKELY(w & HMM__AHEAD))
 			HMM__COUNT(cache->space, prefetch_hits, 1);

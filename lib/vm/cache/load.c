@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/store/store.h"
 #include "lib/vm/cache/touch.h"
 #include "lib/vm/call.h"
@@ -88,14 +89,29 @@ static int may_bring_in(const struct hmm_cache *cache, unsigned mode)
 	return mode & HMM_CACHE_NOWAIT ? -EAGAIN : 0;
 }
 
-/* One look at the word.  HMM__AGAIN: it has changed. */
-static int look(struct hmm_cache *cache, struct hmm__call *call, uint64_t page, unsigned mode, void **ret_data)
+/* C14: let a flush have its turn.  *until: 0, or when we have waited for long enough, ns.  A fork need not wait for us. */
+static void stand_back(struct hmm_cache *cache, struct hmm__call *call, hmm__word *word, uint64_t w, uint64_t *until)
+{
+	uint64_t now = hmm__now_ns();
+
+	if (!*until)
+		*until = now + (uint64_t)atomic_load(&cache->hold_ms) * 1000000;
+	if (now >= *until)
+		return;
+	hmm__call_block(call);
+	atomic_fetch_sub(&cache->space->inside, 1);
+	hmm__page_wait_for(cache->region, word, w, HMM__MIN(*until - now, HMM__CACHE_NAP_NS));
+	hmm__call_reenter(cache->space);
+}
+
+/* One look at the word.  HMM__AGAIN: it has changed, or *until has come. */
+static int look(struct hmm_cache *cache, struct hmm__call *call, uint64_t page, unsigned mode, uint64_t *until, void **ret_data)
 {
 	hmm__word *word = &cache->words[page];
 	uint64_t w;
 	int r;
 
-	switch (hmm__cache_pin(cache, page, mode, &w)) {
+	switch (hmm__cache_pin(cache, page, mode, *until && hmm__now_ns() >= *until, &w)) {
 	case HMM__PINNED:
 		*ret_data = hmm__cache_enter(cache, w, mode);
 		hmm__touch(cache->space, hmm__word_frame(w) | (mode & HMM_CACHE_WRITE ? HMM__TOUCH_WRITE : 0), true);
@@ -108,7 +124,10 @@ static int look(struct hmm_cache *cache, struct hmm__call *call, uint64_t page, 
 	if (hmm__word_state(w) != HMM__ABSENT) {
 		if (mode & HMM_CACHE_NOWAIT)
 			return -EAGAIN;
-		hmm__page_wait(cache->region, word, w);
+		if (w & HMM__DUE && !(w & HMM__WRITEBACK))
+			stand_back(cache, call, word, w, until);
+		else
+			hmm__page_wait(cache->region, word, w);
 		return HMM__CACHE_AGAIN;
 	}
 	r = may_bring_in(cache, mode);
@@ -124,6 +143,7 @@ static int look(struct hmm_cache *cache, struct hmm__call *call, uint64_t page, 
 int hmm__cache_load(struct hmm_cache *cache, uint64_t page, unsigned mode, void **ret_data)
 {
 	struct hmm__call call;
+	uint64_t until = 0;
 	int r;
 
 	if (mode & HMM_CACHE_RESIDENT && hmm__word_state(atomic_load(&cache->words[page])) == HMM__ABSENT)
@@ -133,7 +153,7 @@ int hmm__cache_load(struct hmm_cache *cache, uint64_t page, unsigned mode, void 
 		return r;
 	do
 		r = atomic_load_explicit(&cache->dead, memory_order_relaxed) ? -ENODEV
-		                                                             : look(cache, &call, page, mode, ret_data);
+		                                                             : look(cache, &call, page, mode, &until, ret_data);
 	while (r == HMM__CACHE_AGAIN);
 	if (!(mode & HMM_CACHE_NOWAIT))
 		hmm__reclaim_poke(cache->space);

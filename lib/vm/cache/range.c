@@ -46,7 +46,7 @@ static bool any_pinned(struct hmm_cache *cache, uint64_t page, uint64_t end)
 /* Under the lock: the page is ours, LOADING.  *pins: some were taken away. */
 static enum hmm__close close_by_force(struct hmm_cache *cache, uint64_t page, uint64_t *w, bool *pins)
 {
-	if (!hmm__word_cas(&cache->words[page], w, hmm__word_with_state(*w, HMM__LOADING)))
+	if (!hmm__word_cas(&cache->words[page], w, hmm__word_with_state(*w & ~HMM__DUE, HMM__LOADING) | HMM__AHEAD))
 		return HMM__CLOSE_CHANGED;
 	*pins = hmm__hazard_clear(&cache->words[page], 1) > 0 || *w & HMM__PIN_MASK;
 	return HMM__CLOSED;
@@ -231,7 +231,7 @@ static int own_to(struct hmm_cache *cache, uint64_t to, uint64_t *ret_word)
 			continue;
 		}
 		if (hmm__word_state(w) == HMM__ABSENT)
-			closed = hmm__word_cas(word, &w, HMM__LOADING) ? HMM__CLOSED : HMM__CLOSE_CHANGED;
+			closed = hmm__word_cas(word, &w, HMM__LOADING | HMM__AHEAD) ? HMM__CLOSED : HMM__CLOSE_CHANGED;
 		else
 			closed = hmm__cache_close(cache->region, to, &w);
 		if (closed == HMM__CLOSED) {
@@ -277,11 +277,11 @@ int hmm_cache_rekey(struct hmm_cache *cache, uint64_t from, uint64_t to)
 		return r;
 	if (!range_fits(cache, from, 1) || !range_fits(cache, to, 1))
 		r = -ERANGE;
-	else if (from != to)
+	else
 		r = own_from(cache, from, &w);
-	if (!r && from != to) {
-		r = own_to(cache, to, &old);
-		if (r) {
+	if (!r) {
+		r = from != to ? own_to(cache, to, &old) : 0;
+		if (r || from == to) {
 			hmm__cache_leave(cache->region, from, w);
 		} else {
 			hmm__pins_moved(cache, from, to);

@@ -25,7 +25,7 @@ bool hmm__cache_claim_dirty(struct hmm_cache *cache, uint64_t page, uint64_t *re
 		if (hmm__word_state(w) != HMM__MAPPED || !(w & HMM__DIRTY) ||
 		    w & (HMM__WRITEBACK | HMM__WRITER_MASK | HMM__FREE))
 			return false;
-	} while (!hmm__word_cas(word, &w, w | HMM__WRITEBACK));
+	} while (!hmm__word_cas(word, &w, (w & ~HMM__DUE) | HMM__WRITEBACK));
 	return true;
 }
 
