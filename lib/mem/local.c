@@ -249,6 +249,16 @@ static int add_range(struct hmm__local *local, struct hmm__local_range **list, v
 	return 0;
 }
 
+/*
+ * Unregistered first: munmap(2) would wait until its event has been read, and what is mapped next at these addresses would be
+ * taken for what the event is about.
+ */
+static int unmap(struct hmm__local *local, void *base, size_t length)
+{
+	hmm__sys_uffd_unregister(local->uffd, base, length);
+	return hmm__sys_munmap(base, length);
+}
+
 int hmm__local_window(void *backend, unsigned page_shift, uint32_t nslots, void **ret_base)
 {
 	struct hmm__local *local = backend;
@@ -266,7 +276,7 @@ int hmm__local_window(void *backend, unsigned page_shift, uint32_t nslots, void 
 	if (!r)
 		r = add_range(local, &local->windows, base, length, 0);
 	if (r) {
-		hmm__sys_munmap(base, length);
+		unmap(local, base, length);
 		return r;
 	}
 	*ret_base = base;
@@ -366,7 +376,7 @@ static int local_attach(void *backend, void *hint, size_t length, unsigned page_
 	if (!r)
 		r = add_range(local, &local->ranges, base, length, flags);
 	if (r) {
-		hmm__sys_munmap(base, length);
+		unmap(local, base, length);
 		return r;
 	}
 	*ret_base = base;
@@ -463,9 +473,7 @@ static int local_detach(void *backend, void *base, size_t length)
 		int r;
 
 		parts = part->next;
-		/* Unregistered first: munmap(2) would wait for its event to be read. */
-		hmm__sys_uffd_unregister(local->uffd, part->base, part->length);
-		r = hmm__sys_munmap(part->base, part->length);
+		r = unmap(local, part->base, part->length);
 		first = first ? first : r;
 		hmm__free(part, sizeof(*part));
 	}
