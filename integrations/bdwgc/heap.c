@@ -36,20 +36,38 @@ static void unreserve(void *reserved, size_t length)
 		syscall(SYS_munmap, reserved, length);
 }
 
+/* Addresses, or what is allocated for them, are short: less may do. */
+static bool is_short(int error)
+{
+	return error == -ENOMEM || error == -EAGAIN;
+}
+
+/* By thread, unless the program wants it inline, or the system does not allow it and the program does not insist. */
+static int map(struct hmm__heap *heap, uint64_t length)
+{
+	struct hmm_region_options options = { .size = sizeof(options), .flags = HMM_REGION_COPY_ON_FORK };
+	int r = -EPERM;
+
+	options.delivery = HMM_DELIVERY_THREAD;
+	if (!(heap->flags & HMM_BDWGC_INLINE_DELIVERY))
+		r = hmm_region_map(heap->space, NULL, 0, length, &options, &heap->region);
+	if (!r || heap->flags & HMM_BDWGC_THREAD_DELIVERY || is_short(r))
+		return r;
+	options.delivery = HMM_DELIVERY_INLINE;
+	r = hmm_region_map(heap->space, NULL, 0, length, &options, &heap->region);
+	heap->is_inline = !r;
+	return r;
+}
+
 /* With `length` bytes of addresses; all of it or nothing. */
 static int make(struct hmm__heap *heap, uint64_t length)
 {
-	struct hmm_region_options options = {
-		.size = sizeof(options),
-		.delivery = heap->flags & HMM_BDWGC_THREAD_DELIVERY ? HMM_DELIVERY_THREAD : HMM_DELIVERY_INLINE,
-		.flags = HMM_REGION_COPY_ON_FORK,
-	};
 	size_t chunks = HMM__GC_CHUNKS * sizeof(*heap->chunks), live = length / heap->page / 8 + 8;
 	int r;
 
 	heap->chunks = reserve(chunks);
 	heap->live = reserve(live);
-	r = heap->chunks && heap->live ? hmm_region_map(heap->space, NULL, 0, length, &options, &heap->region) : -ENOMEM;
+	r = heap->chunks && heap->live ? map(heap, length) : -ENOMEM;
 	if (!r)
 		return 0;
 	unreserve(heap->chunks, chunks);
@@ -67,11 +85,12 @@ int hmm__heap_make(struct hmm_space *space, const struct hmm_bdwgc_options *opts
 	do { /* address space may be limited, and a thread's stack needs some too (EAGAIN) */
 		r = make(&heap, length);
 		length /= 2;
-	} while ((r == -ENOMEM || r == -EAGAIN) && !opts->reserve && length >= RESERVE_LEAST);
+	} while (is_short(r) && !opts->reserve && length >= RESERVE_LEAST);
 	if (r)
 		return r;
 	heap.base = hmm_region_base(heap.region);
 	heap.length = hmm_region_length(heap.region);
+	heap.pid = getpid();
 	hmm__heap = heap;
 	return 0;
 }

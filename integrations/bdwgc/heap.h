@@ -8,8 +8,9 @@
  *     discard.c   which of the free ones are said to be garbage
  *     collect.c   a collection: phases, what it costs
  *     room.c      how much may be allocated before the next collection
- *     wrap_*.c    the C library's functions that libgc, or the program with memory of the heap, calls
- *     hold.c      memory of the heap in system calls
+ *     wrap_*.c    the C library's functions that libgc, or the program with memory of the heap, calls; most of them are
+ *                 made of the table in calls.def
+ *     loans.c     memory of the heap in system calls
  *     install.c   the interface; preload.c: the same from the environment
  */
 #ifndef HMM_INTEGRATIONS_BDWGC_HEAP_H
@@ -17,10 +18,12 @@
 
 #include <gc/gc.h>
 #include <hurd-mm/bdwgc.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Declared here and defined in place of the C library's: seen by libgc, whatever else is hidden. */
 #define WRAPPER __attribute__((visibility("default")))
@@ -76,6 +79,8 @@ struct hmm__chunk {
 struct hmm__heap {
 	struct hmm_space *space;
 	struct hmm_region *region; /* NULL: not installed */
+	bool is_inline;            /* faults are delivered inline: system calls can't wait for a page */
+	pid_t pid;                 /* another one: a child of vfork(2) */
 	uint8_t *base;
 	size_t length;
 	size_t page;
@@ -98,7 +103,7 @@ static inline bool hmm__heap_meets(const void *address, size_t length)
 {
 	uintptr_t base = (uintptr_t)hmm__heap.base, from = (uintptr_t)address;
 
-	return hmm__heap.region && length && from < base + hmm__heap.length && from + length > base;
+	return hmm__heap.region && length && from < base + hmm__heap.length && (from >= base || length > base - from);
 }
 
 /* survey.c */
@@ -151,5 +156,8 @@ extern struct hmm__counters hmm__counters;
 
 /* wrap_memory.c: does libgc's mmap() come here? */
 bool hmm__wrap_reaches_us(void);
+
+/* wrap_signals.c: the set, or a copy of it in `room` that SIGBUS is not in. */
+const sigset_t *hmm__without_sigbus(const sigset_t *set, sigset_t *room);
 
 #endif

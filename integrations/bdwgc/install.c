@@ -3,12 +3,15 @@
  * install.c - the interface of the integration
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "heap.h"
 
-#define FLAGS (HMM_BDWGC_NO_DISCARD | HMM_BDWGC_NO_PHASES | HMM_BDWGC_NO_SIZING | HMM_BDWGC_THREAD_DELIVERY)
+#define DELIVERIES (HMM_BDWGC_THREAD_DELIVERY | HMM_BDWGC_INLINE_DELIVERY)
+#define FLAGS (HMM_BDWGC_NO_DISCARD | HMM_BDWGC_NO_PHASES | HMM_BDWGC_NO_SIZING | DELIVERIES)
 
 struct hmm__counters hmm__counters;
 
@@ -42,6 +45,11 @@ WRAPPER GC_on_collection_event_proc GC_CALL GC_get_on_collection_event(void)
 	return NULL;
 }
 
+static void on_child(void)
+{
+	hmm__heap.pid = getpid();
+}
+
 int hmm_bdwgc_install(struct hmm_space *space, const struct hmm_bdwgc_options *opts)
 {
 	struct hmm_bdwgc_options options = { .size = sizeof(options) };
@@ -52,7 +60,7 @@ int hmm_bdwgc_install(struct hmm_space *space, const struct hmm_bdwgc_options *o
 			return -EINVAL;
 		options = *opts;
 	}
-	if (!space || options.flags & ~(uint32_t)FLAGS)
+	if (!space || options.flags & ~(uint32_t)FLAGS || (options.flags & DELIVERIES) == DELIVERIES)
 		return -EINVAL;
 	if (hmm__heap.region)
 		return -EALREADY;
@@ -66,6 +74,7 @@ int hmm_bdwgc_install(struct hmm_space *space, const struct hmm_bdwgc_options *o
 	r = hmm__heap_make(space, &options);
 	if (r)
 		return r;
+	(void)!pthread_atfork(NULL, NULL, on_child); /* without it a child touches what it could pin */
 	unsetenv("GC_ENABLE_INCREMENTAL"); /* wrap_memory.c */
 	atomic_store(&program_event, hmm__libgc.get_on_collection_event());
 	hmm__libgc.set_on_collection_event(on_event);
@@ -98,6 +107,7 @@ int hmm_bdwgc_stats(struct hmm_bdwgc_stats *stats)
 	now.held_calls = atomic_load(&hmm__counters.held);
 	now.unheld_calls = atomic_load(&hmm__counters.unheld);
 	now.refused_bytes = atomic_load(&hmm__counters.refused);
+	now.inline_delivery = hmm__heap.is_inline;
 	now.size = stats->size;
 	memcpy(stats, &now, stats->size < sizeof(now) ? stats->size : sizeof(now));
 	return 0;

@@ -5,7 +5,7 @@
  *     HURD_MM_MEMORY=64M       the budget in bytes; K, M, G.  Without it nothing is paged
  *     HURD_MM_POLICY=gc:lru    the policy
  *     HURD_MM_SWAP=cached      the swap file through the kernel's page cache
- *     HURD_MM_DELIVERY=thread  pager threads resolve faults; inline
+ *     HURD_MM_DELIVERY=thread  pager threads resolve faults; inline; auto: by thread where the system allows it
  *     HURD_MM_GC=none          what libgc and the policy hear of each other: discard,phases,size; all
  *     HURD_MM_STATS=1          statistics to standard error at the end
  *
@@ -130,7 +130,8 @@ static int make_space(uint64_t bytes, bool cached)
 
 static int start(const char *memory)
 {
-	static const char *const deliveries[] = { "inline", "thread", NULL }, *const swaps[] = { "direct", "cached", NULL };
+	static const char *const deliveries[] = { "auto", "inline", "thread", NULL };
+	static const char *const swaps[] = { "direct", "cached", NULL };
 	struct hmm_bdwgc_options options = { .size = sizeof(options) };
 	int delivery = choice("HURD_MM_DELIVERY", deliveries), swap = choice("HURD_MM_SWAP", swaps), r;
 	uint64_t bytes;
@@ -141,7 +142,7 @@ static int start(const char *memory)
 	}
 	if (delivery < 0 || swap < 0 || !parse_gc(getenv("HURD_MM_GC"), &options.flags))
 		return -EINVAL;
-	options.flags |= delivery ? HMM_BDWGC_THREAD_DELIVERY : 0;
+	options.flags |= delivery == 1 ? HMM_BDWGC_INLINE_DELIVERY : delivery == 2 ? HMM_BDWGC_THREAD_DELIVERY : 0;
 	r = make_space(bytes, swap);
 	return r ? r : hmm_bdwgc_install(space, &options);
 }
@@ -179,7 +180,7 @@ __attribute__((destructor)) static void on_unload(void)
 		SHOW(s, rescues), SHOW(s, evictions), SHOW(s, write_outs), SHOW(s, discards), SHOW(s, faults_protect),
 		SHOW(s, faults_failed), SHOW(g, heap_bytes), SHOW(g, other_bytes), SHOW(g, collections), SHOW(g, live_bytes),
 		SHOW(g, discarded_bytes), SHOW(g, room_bytes), SHOW(g, memory_bytes), SHOW(g, scan_ns), SHOW(g, held_calls),
-		SHOW(g, unheld_calls), SHOW(g, refused_bytes),
+		SHOW(g, unheld_calls), SHOW(g, refused_bytes), SHOW(g, inline_delivery),
 	};
 
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)

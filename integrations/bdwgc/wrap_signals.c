@@ -5,44 +5,57 @@
  * Under inline delivery a thread that touches a page which is not resident gets SIGBUS; if it has blocked it, the kernel
  * ends the process.  libgc's marker threads and its handler for stopping a thread block nearly all signals, and so do
  * programs that leave signals to one thread.  So SIGBUS is taken out of every mask that is set.  A handler that the
- * program installs for SIGBUS is called for what is not ours.
+ * program installs for SIGBUS is called for what is not ours.  Under thread delivery all this does no harm, and a program
+ * that blocks SIGBUS there finds it blocked.
  */
 #include <errno.h>
 #include <signal.h>
 
-#include "wrap.h"
+#include "loans.h"
+
+#define KERNEL_SET 8u /* bytes of a set that the kernel reads */
 
 static bool is_ours(void)
 {
-	return hmm__heap.region != NULL;
+	return hmm__heap.is_inline;
 }
 
-static const sigset_t *without_sigbus(const sigset_t *set, sigset_t *room)
+/* A set that can't be read is the kernel's to refuse. */
+const sigset_t *hmm__without_sigbus(const sigset_t *set, sigset_t *room)
 {
-	if (!set || !is_ours() || sigismember(set, SIGBUS) != 1)
+	if (!set || !is_ours())
+		return set;
+	sigemptyset(room);
+	if (!hmm__peek(room, set, KERNEL_SET))
+		return set;
+	sigdelset(room, SIGBUS);
+	return room;
+}
+
+/* For functions of the C library that look at the set themselves. */
+static const sigset_t *copy_without_sigbus(const sigset_t *set, sigset_t *room)
+{
+	if (!set || !is_ours())
 		return set;
 	*room = *set;
 	sigdelset(room, SIGBUS);
 	return room;
 }
 
-NEXT(sigprocmask)
+#define MASK(name) \
+	NEXT(name) \
+	WRAPPER int name(int how, const sigset_t *set, sigset_t *old) \
+	{ \
+		LOANS(loans); \
+		sigset_t room; \
+		set = how == SIG_UNBLOCK ? hmm__lend(&loans, LENT(set), sizeof(*set), HMM__READ, 0) : \
+		                           copy_without_sigbus(set, &room); \
+		old = hmm__lend(&loans, LENT(old), sizeof(*old), HMM__WRITTEN, 0); \
+		return REAL(name)(how, set, old); \
+	}
 
-WRAPPER int sigprocmask(int how, const sigset_t *set, sigset_t *old)
-{
-	sigset_t room;
-
-	return REAL(sigprocmask)(how, how == SIG_UNBLOCK ? set : without_sigbus(set, &room), old);
-}
-
-NEXT(pthread_sigmask)
-
-WRAPPER int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
-{
-	sigset_t room;
-
-	return REAL(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_sigbus(set, &room), old);
-}
+MASK(sigprocmask)
+MASK(pthread_sigmask)
 
 NEXT(sigsuspend)
 
@@ -50,7 +63,7 @@ WRAPPER int sigsuspend(const sigset_t *set)
 {
 	sigset_t room;
 
-	return REAL(sigsuspend)(without_sigbus(set, &room));
+	return REAL(sigsuspend)(hmm__without_sigbus(set, &room));
 }
 
 /* The program's action for SIGBUS, while ours is in place. */

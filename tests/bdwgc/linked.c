@@ -3,7 +3,7 @@
  * linked.c - a program that links with hurd-mm-bdwgc: what install refuses, and what must work with a heap four times the
  * budget: stopping threads, marker threads, system calls into the heap, waiting in it, blocked signals, fork
  *
- * Prints TAP.
+ * Usage: linked inline | thread | default.  Prints TAP.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +34,8 @@
 
 static unsigned number, failed;
 static struct hmm_space *space;
+static uint32_t delivery; /* flags of hmm_bdwgc_install() */
+static bool is_inline;
 static uint64_t **kept;
 
 static void ok(bool good, const char *name)
@@ -75,6 +77,8 @@ static void refusals(void)
 
 	ok(hmm_bdwgc_install(NULL, NULL) == -EINVAL, "no space");
 	ok(hmm_bdwgc_install(space, &options) == -EINVAL, "unknown flags");
+	options.flags = HMM_BDWGC_INLINE_DELIVERY | HMM_BDWGC_THREAD_DELIVERY;
+	ok(hmm_bdwgc_install(space, &options) == -EINVAL, "both deliveries");
 	ok(hmm_bdwgc_stats(&stats) == -ENOENT && !hmm_bdwgc_region(), "nothing before it is installed");
 }
 
@@ -87,11 +91,13 @@ static void GC_CALLBACK count_event(GC_EventType event)
 
 static void install(void)
 {
-	struct hmm_bdwgc_options options = { .size = sizeof(options), .reserve = (uint64_t)1 << 30 };
+	struct hmm_bdwgc_options options = { .size = sizeof(options), .reserve = (uint64_t)1 << 30, .flags = delivery };
+	struct hmm_bdwgc_stats stats = { .size = sizeof(stats) };
 
 	GC_set_on_collection_event(count_event);
 	ok(hmm_bdwgc_install(space, &options) == 0, "install");
 	ok(hmm_bdwgc_install(space, &options) == -EALREADY, "once only");
+	ok(hmm_bdwgc_stats(&stats) == 0 && stats.inline_delivery == is_inline, "the delivery");
 	GC_INIT();
 	GC_allow_register_threads();
 	GC_enable_incremental();
@@ -172,7 +178,8 @@ static void threads(uint64_t collections)
 	sigfillset(&mask);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	sigprocmask(SIG_BLOCK, NULL, &mask);
-	ok(sigismember(&mask, SIGBUS) == 0 && sigismember(&mask, SIGUSR1) == 1, "SIGBUS can't be blocked");
+	ok(sigismember(&mask, SIGBUS) == !is_inline && sigismember(&mask, SIGUSR1) == 1,
+	   "under inline delivery SIGBUS can't be blocked");
 	sigemptyset(&mask);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 }
@@ -313,7 +320,20 @@ static void in_child(void)
 	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "a forked child has the heap");
 }
 
-int main(void)
+/* False: not here. */
+static bool choose(const char *name)
+{
+	struct hmm_probe probe = { .size = sizeof(probe) };
+
+	if (hmm_probe(&probe))
+		return false;
+	is_inline = strcmp(name, "inline") == 0 || (strcmp(name, "default") == 0 && !probe.thread_delivery);
+	delivery = strcmp(name, "inline") == 0 ? HMM_BDWGC_INLINE_DELIVERY :
+	           strcmp(name, "thread") == 0 ? HMM_BDWGC_THREAD_DELIVERY : 0;
+	return is_inline || probe.thread_delivery;
+}
+
+int main(int argc, char **argv)
 {
 	struct hmm_space_options options = { .size = sizeof(options), .policy = "gc:scan=0.5:lru",
 		                             .rescue = HMM_RESCUE_NEVER };
@@ -322,6 +342,10 @@ int main(void)
 
 	if (r) {
 		printf("1..0 # SKIP no space: %s\n", strerror(-r));
+		return 0;
+	}
+	if (!choose(argc > 1 ? argv[1] : "default")) {
+		printf("1..0 # SKIP a permission for thread delivery\n");
 		return 0;
 	}
 	GC_set_handle_fork(1);

@@ -68,9 +68,10 @@ def gcbench():
         for parts in 2, 4:
             memory = str(stats["heap"] // parts)
             for policy in ("gc:scan=0.5:lru", "gc:clock", "lru", "s3fifo") if parts == 2 else ("gc:scan=0.5:lru",):
-                same(f"gcbench, {threads} threads, heap/{parts}, {policy}", argv, plain, memory=memory, policy=policy)
+                same(f"gcbench, {threads} threads, heap/{parts}, {policy}", argv, plain, memory=memory, policy=policy,
+                     delivery="inline")
             same(f"gcbench, {threads} threads, heap/{parts}, libgc left alone", argv, plain, memory=memory, policy="lru",
-                 gc="none")
+                 gc="none", delivery="inline")
         same(f"gcbench, {threads} threads, thread delivery", argv, plain, memory=memory, delivery="thread")
 
 
@@ -84,7 +85,8 @@ def guile():
         plain, _ = run(argv)
         report(plain.returncode == 0, f"guile {script}, as it is", plain.stderr)
         for memory in memories:
-            same(f"guile {script}, {memory}", argv, plain, memory=memory)
+            same(f"guile {script}, {memory}", argv, plain, memory=memory, delivery="inline")
+        same(f"guile {script}, {memories[0]}, default delivery", argv, plain, memory=memories[0])
         same(f"guile {script}, libgc left alone", argv, plain, memory=memories[0], gc="none", policy="lru")
 
 
