@@ -134,7 +134,8 @@ HMM_API HMM_MUST_CHECK int hmm_region_invalidate(struct hmm_region *region, void
 
 /*
  * Keep a range resident (mlock within the budget, no privilege needed): loads it, and no policy chooses it.  Does not nest.
- * Returns 0; -EAGAIN (more than the budget lets pin); -EIO; -ENOMEM.  On failure nothing is locked that was not before.
+ * Returns 0; -EAGAIN (more than the budget lets pin, or caches have pinned the rest); -EIO; -ENOMEM (not all of the range is
+ * the region's).  On failure nothing is locked that was not before.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_lock(struct hmm_region *region, void *address, size_t length);
 HMM_API HMM_MUST_CHECK int hmm_region_unlock(struct hmm_region *region, void *address, size_t length);

@@ -75,8 +75,8 @@ static int hold_page(struct hmm_region *region, uint64_t page, bool write, bool 
 		uint64_t w = atomic_load(word), next;
 		bool first;
 
-		if (r)
-			return r;
+		if (r) /* no frame: what the caller can do is to give up pins, or to wait for others that do */
+			return r == -ENOMEM ? -EAGAIN : r;
 		if (hmm__word_state(w) != HMM__MAPPED || (write && !(w & HMM__DIRTY))) {
 			/* where all else is pinned, by caches say, it is the one page that can be evicted */
 			if (++gone == GONE_MOST)

@@ -329,6 +329,37 @@ START_TEST(caches_and_regions_share_the_budget)
 }
 END_TEST
 
+/* -ENOMEM means a range that is not the region's. */
+START_TEST(pins_of_regions_say_what_is_missing)
+{
+	struct hmm_region *region;
+	struct hmm_cache *cache;
+	struct fixture f;
+	unsigned n = 0;
+	uint8_t *base;
+	void *data;
+
+	begin(&f, 64, 0, "lru");
+	cache = make(&f, 4096, 0);
+	ck_assert_int_eq(hmm_region_map(f.space, NULL, 0, 128 * FRAME, NULL, &region), 0);
+	base = hmm_region_base(region);
+	while (hmm_cache_get(cache, n, HMM_CACHE_CREATE | HMM_CACHE_NOWAIT, &data) == 1)
+		n++;
+	ck_assert_uint_gt(n, 32);
+	ck_assert_int_eq(hmm_region_pin(region, base, FRAME, 1), -EAGAIN);
+	ck_assert_int_eq(hmm_region_lock(region, base, FRAME), -EAGAIN);
+	ck_assert_int_eq(hmm_region_pin(region, base, 128 * FRAME, 0), -EAGAIN);
+	ck_assert_int_eq(hmm_region_pin(region, base + 127 * FRAME, 2 * FRAME, 0), -ENOMEM);
+	while (n)
+		ck_assert_int_eq(hmm_cache_put(cache, --n, HMM_CACHE_READ, 0), 0);
+	ck_assert_int_eq(hmm_region_pin(region, base, FRAME, 1), 0);
+	ck_assert_int_eq(hmm_region_unpin(region, base, FRAME), 0);
+	ck_assert_int_eq(hmm_cache_destroy(cache), 0);
+	hmm_region_abandon(region);
+	end(&f);
+}
+END_TEST
+
 /* --- addresses of pages that nobody has pinned --- */
 
 #define KEPT 3000u /* pages of each cache */
@@ -478,6 +509,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, pages_of_a_stable_cache_stay_or_go, 0, 3);
 	tcase_add_test(c, pages_of_other_caches_move_with_their_extra);
 	tcase_add_loop_test(shares, caches_and_regions_share_the_budget, 0, 9);
+	tcase_add_test(shares, pins_of_regions_say_what_is_missing);
 	suite_add_tcase(s, c);
 	suite_add_tcase(s, shares);
 	return s;
