@@ -185,6 +185,77 @@ START_TEST(what_is_left_behind_has_an_end)
 }
 END_TEST
 
+/*
+ * The program protects a part itself while pages are evicted, discarded, locked, and gives the access back: then every access
+ * succeeds and finds the contents.  _i: backend, protection, what happens meanwhile
+ */
+enum { MEANWHILE_PAGEOUT, MEANWHILE_FAULTS, MEANWHILE_TRIES, MEANWHILE_LOCK, MEANWHILE };
+static const int protections[] = { PROT_NONE, PROT_READ };
+#define PROTECTIONS 2
+
+static void meanwhile(int what, size_t first, size_t n)
+{
+	uint8_t byte = 0;
+
+	switch (what) {
+	case MEANWHILE_PAGEOUT:
+		(void)!hmm_region_advise(m.region, m.base, m.length, HMM_ADVISE_PAGEOUT);
+		break;
+	case MEANWHILE_FAULTS: /* others need the frames */
+		for (unsigned round = 0; round < 2; round++)
+			for (size_t i = first + n; i < NPAGES; i++)
+				world_check(&w, &m, i, i + 1);
+		break;
+	case MEANWHILE_TRIES:
+		for (size_t i = first; i < first + n; i++) {
+			ck_assert_int_ne(world_guarded_write(m.base + i * w.page, &byte, 1), 0);
+			(void)!world_guarded_read(m.base + i * w.page, &byte, 1);
+		}
+		break;
+	default:
+		(void)!hmm_region_lock(m.region, m.base + first * w.page, n * w.page / 4);
+		(void)!hmm_region_unlock(m.region, m.base + first * w.page, n * w.page / 4);
+		(void)!hmm_region_advise(m.region, m.base, m.length, HMM_ADVISE_PAGEOUT);
+		(void)!hmm_space_reclaim(w.space, FRAMES);
+		break;
+	}
+}
+
+START_TEST(a_part_that_was_protected_meanwhile_is_as_before)
+{
+	size_t first = NPAGES / 8, n = FRAMES / 4;
+	int prot = protections[_i / BACKENDS % PROTECTIONS];
+
+	open_world(backends[_i % BACKENDS]);
+	for (size_t i = first; i < first + n; i++) {
+		if (i % 3 == 0)
+			world_put(&w, &m, i, i + 1);
+		else if (i % 3 == 1)
+			world_check(&w, &m, i, i + 1);
+	}
+	ck_assert_int_eq(mprotect(m.base + first * w.page, n * w.page, prot), 0);
+	meanwhile(_i / BACKENDS / PROTECTIONS, first, n);
+	ck_assert_int_eq(mprotect(m.base + first * w.page, n * w.page, PROT_READ | PROT_WRITE), 0);
+	for (size_t i = 0; i < NPAGES; i++) {
+		uint8_t byte = 77;
+
+		if (i % 2) {
+			world_check(&w, &m, i, i + 1);
+		} else {
+			ck_assert_int_eq(world_write(&w, m.region, m.base + i * w.page + 100, &byte, 1), 0);
+			ck_assert_int_eq(world_read(&w, m.region, m.base + i * w.page + 100, &byte, 1), 0);
+			ck_assert_uint_eq(byte, 77);
+		}
+	}
+	for (size_t i = 1; i < NPAGES; i += 2) {
+		world_put(&w, &m, i, i + 2);
+		world_check(&w, &m, i, i + 2);
+	}
+	world_unmap(&w, &m);
+	world_close(&w);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("moved");
@@ -195,6 +266,10 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, a_region_that_moved_and_grew_has_its_contents_or_fails, 0, BACKENDS);
 	tcase_add_loop_test(t, where_nothing_can_be_poisoned_all_of_it_fails, 0, BACKENDS);
 	tcase_add_loop_test(t, what_is_left_behind_has_an_end, 0, BACKENDS);
+	suite_add_tcase(s, t);
+	t = tcase_create("mprotect");
+	tcase_set_timeout(t, test_patience(60));
+	tcase_add_loop_test(t, a_part_that_was_protected_meanwhile_is_as_before, 0, BACKENDS * PROTECTIONS * MEANWHILE);
 	suite_add_tcase(s, t);
 	return s;
 }
