@@ -48,7 +48,8 @@ enum hmm_backend_caps {
 	HMM_BACKEND_REFERENCED = 1 << 1, /* harvest reports referenced pages */
 	HMM_BACKEND_POISON = 1 << 2,     /* poison works */
 	HMM_BACKEND_HELD = 1 << 3,       /* unmap says -EBUSY where the kernel has pinned a frame: with GRANT, or HELD */
-	HMM_BACKEND_LOCKED = 1 << 4      /* HMM_BACKEND_LOCK was asked for, and is kept */
+	HMM_BACKEND_LOCKED = 1 << 4,     /* HMM_BACKEND_LOCK was asked for, and is kept */
+	HMM_BACKEND_BACK = 1 << 5        /* map knows HMM_MAP_BACK */
 };
 
 enum hmm_fault_access {
@@ -87,7 +88,13 @@ enum hmm_map_flags {
 	HMM_MAP_GRANT = 1 << 0,   /* move the slot's frame; else copy it */
 	HMM_MAP_PROTECT = 1 << 1, /* write-protected: the first write traps */
 	HMM_MAP_WAKE = 1 << 2,    /* wake accessors that wait in the kernel */
-	HMM_MAP_ZERO = 1 << 3     /* zero-filled; slot is ignored */
+	HMM_MAP_ZERO = 1 << 3,    /* zero-filled; slot is ignored */
+	/*
+	 * With GRANT: what a slot has of a page whose other part is at the address, after a transfer that did not get to the page's
+	 * end.  Not given up before all is there, or -ENOENT: the range is gone.  The slot is empty after it in any case.  Sent with
+	 * HMM_BACKEND_BACK only.
+	 */
+	HMM_MAP_BACK = 1 << 4
 };
 
 struct hmm_map {
@@ -105,7 +112,7 @@ enum hmm_unmap_flags {
 	HMM_UNMAP_GRANT = 1 << 0, /* the frames move to the slot, which is empty */
 	HMM_UNMAP_COPY = 1 << 1,  /* contents are copied to the slot, which is populated; then dropped */
 	HMM_UNMAP_PEEK = 1 << 2,  /* with COPY: copied, and left mapped */
-	HMM_UNMAP_HELD = 1 << 3   /* with COPY: -EBUSY if the kernel has it pinned, as far as that can be told (HMM_BACKEND_HELD) */
+	HMM_UNMAP_HELD = 1 << 3   /* with COPY: -EBUSY if the kernel has it pinned, as far as that can be told; sent with HMM_BACKEND_HELD only */
 };
 
 struct hmm_unmap {

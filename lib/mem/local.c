@@ -117,6 +117,7 @@ static void set_caps(struct hmm__local *local)
 	local->caps = locks(local) ? HMM_BACKEND_LOCKED : 0;
 	if (windows_only(local))
 		return;
+	local->caps |= HMM_BACKEND_BACK;
 	if ((local->features & UFFD_FEATURE_MOVE) && local->config.engine != HMM_ENGINE_COPY)
 		local->caps |= HMM_BACKEND_GRANT | HMM_BACKEND_HELD;
 	if (local->features & UFFD_FEATURE_POISON)
@@ -569,6 +570,7 @@ static int local_reopen(void *backend)
 	hmm__local_moving_forked();
 	atomic_store(&hmm__local_events, 0);
 	atomic_store(&local->readers, 0);
+	hmm__local_notes_forked(local);
 	close_descriptors(local);
 	local->nthreads = 0; /* threads are not inherited */
 	local->config.flags &= ~(uint32_t)HMM_BACKEND_LOCK; /* nor are locks: on neither side, or nothing could be moved */

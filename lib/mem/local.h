@@ -15,6 +15,7 @@
 #include <hurd-mm/backend.h>
 
 #include "lib/base/lock.h"
+#include "lib/sys/sys.h"
 
 #define HMM__MAX_PAGERS 16
 #define HMM__LANES 4
@@ -25,6 +26,13 @@ struct hmm__local_range {
 	void *base;
 	size_t length;
 	unsigned flags;
+};
+
+#define HMM__NOTES 64
+/* A message of the address space that was read by who could not deal with it. */
+struct hmm__local_note {
+	_Atomic uint32_t state; /* enum note of local_back.c */
+	struct uffd_msg message;
 };
 
 struct hmm__local {
@@ -47,6 +55,9 @@ struct hmm__local {
 	_Atomic uint32_t lane_used[HMM__LANES];
 	_Atomic uint32_t lane_full[HMM__LANES]; /* its user's */
 
+	struct hmm__local_note notes[HMM__NOTES]; /* local_back.c */
+	_Atomic uint32_t noted;   /* of them, written and not dealt with */
+
 	struct hmm__lock lock;    /* the lists below */
 	struct hmm__local_range *ranges;  /* attached */
 	struct hmm__local_range *windows;
@@ -65,6 +76,17 @@ void hmm__sigbus_unpublish(void *arg);
 /* local_fault.c: the threads */
 int hmm__local_start(struct hmm__local *local, unsigned npagers);
 void hmm__local_stop(struct hmm__local *local);
+/* deal with a message.  May wait for pages */
+void hmm__local_handle(struct hmm__local *local, const struct uffd_msg *message);
+
+/* local_back.c: HMM_MAP_BACK */
+int hmm__local_map_back(struct hmm__local *local, struct hmm_map *map);
+/* what a userfaultfd may be asked for, so that no other file is taken for one (wait_for_message) */
+#define HMM__MESSAGE_EVENTS (POLLIN | POLLRDNORM | POLLOUT)
+bool hmm__local_message_waits(struct hmm__local *local);
+/* by a thread that reads messages: deal with those that others have read */
+void hmm__local_catch_up(struct hmm__local *local);
+void hmm__local_notes_forked(struct hmm__local *local);
 
 /* local_move.c: grant.  How far it got, whatever the kernel says: see there */
 enum hmm__direction { HMM__TO_WINDOW, HMM__FROM_WINDOW };

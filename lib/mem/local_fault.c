@@ -61,7 +61,7 @@ static void unmapped(struct hmm__local *local, uint64_t start, uint64_t length)
 	local->config.gone(local->config.arg, (uintptr_t)start, (size_t)length);
 }
 
-static void handle_message(struct hmm__local *local, const struct uffd_msg *msg)
+void hmm__local_handle(struct hmm__local *local, const struct uffd_msg *msg)
 {
 	switch (msg->event) {
 	case UFFD_EVENT_PAGEFAULT:
@@ -91,26 +91,16 @@ static bool drain(struct hmm__local *local)
 		atomic_fetch_add(&hmm__local_events, 1);
 	got = hmm__sys_uffd_read(local->uffd, msgs, sizeof(msgs));
 	for (ssize_t i = 0; i < got / (ssize_t)sizeof(msgs[0]); i++)
-		handle_message(local, &msgs[i]);
+		hmm__local_handle(local, &msgs[i]);
 	if (inlined)
 		atomic_fetch_sub(&hmm__local_events, 1);
 	atomic_fetch_sub(&local->readers, 1);
 	return got >= (ssize_t)sizeof(msgs[0]);
 }
 
-/* Before each read: the number may be another file's by now, which must not be read from (wait_for_message). */
-#define MESSAGE_EVENTS (POLLIN | POLLRDNORM | POLLOUT)
-
-static bool message_waits(struct hmm__local *local)
-{
-	struct pollfd fd = { .fd = hmm__fd_number(local->uffd), .events = MESSAGE_EVENTS };
-
-	return hmm__sys_poll(&fd, 1, 0) == 1 && fd.revents == POLLIN;
-}
-
 void hmm__local_serve_others(struct hmm__local *local)
 {
-	if (!message_waits(local) || !drain(local))
+	if (!hmm__local_message_waits(local) || !drain(local))
 		hmm__sys_poll(NULL, 0, 1);
 }
 
@@ -119,9 +109,10 @@ static void drain_and_linger(struct hmm__local *local, bool waits, uint64_t ling
 {
 	uint64_t until = 0;
 
-	for (;; waits = message_waits(local)) {
+	for (;; waits = hmm__local_message_waits(local)) {
 		uint64_t now;
 
+		hmm__local_catch_up(local);
 		if (waits && drain(local)) {
 			until = 0;
 			continue;
@@ -170,7 +161,7 @@ static void look_after(struct hmm__local *local)
 static bool wait_for_message(struct hmm__local *local)
 {
 	struct pollfd fds[2] = {
-		{ .fd = hmm__fd_number(local->uffd), .events = MESSAGE_EVENTS },
+		{ .fd = hmm__fd_number(local->uffd), .events = HMM__MESSAGE_EVENTS },
 		{ .fd = hmm__fd_number(local->stop), .events = POLLIN },
 	};
 	int r = hmm__sys_poll(fds, 2, LOOK_MS);

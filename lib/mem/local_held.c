@@ -41,12 +41,12 @@ static unsigned lane_take(struct hmm__local *local)
 	}
 }
 
-/* A part of a large page came: back with it. */
-static void give_back(struct hmm__local *local, char *lane, const struct hmm_unmap *u, size_t length)
+/* A part of a large page came: back with it, whatever it takes.  False: the application has unmapped it. */
+static bool give_back(struct hmm__local *local, char *lane, const struct hmm_unmap *u, size_t length)
 {
-	struct hmm_map m = { .address = u->address, .slot = lane, .length = length, .flags = HMM_MAP_GRANT };
+	struct hmm_map m = { .address = u->address, .slot = lane, .length = length, .flags = HMM_MAP_GRANT | HMM_MAP_BACK };
 
-	hmm__local_map(local, &m, 1);
+	return hmm__local_map(local, &m, 1) != -ENOENT;
 }
 
 static void copy_one(struct hmm__local *local, char *lane, struct hmm_unmap *u)
@@ -57,8 +57,8 @@ static void copy_one(struct hmm__local *local, char *lane, struct hmm_unmap *u)
 	u->error = move.error;
 	if (!u->error)
 		memcpy(u->slot, lane, u->length);
-	else if (move.done)
-		give_back(local, lane, u, move.done);
+	else if (move.done && !give_back(local, lane, u, move.done))
+		u->error = -ENOENT;
 }
 
 void hmm__local_copy_held(struct hmm__local *local, struct hmm_unmap *u, unsigned n)

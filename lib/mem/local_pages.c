@@ -131,6 +131,8 @@ static int map_one(struct hmm__local *local, struct hmm_map *m)
 
 	m->done = 0;
 	m->dirtied = 0;
+	if (m->flags & HMM_MAP_BACK)
+		return hmm__local_map_back(local, m);
 	if (m->flags & HMM_MAP_GRANT)
 		return grant(local, m);
 	mode = (wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE) | (m->flags & HMM_MAP_PROTECT ? UFFDIO_COPY_MODE_WP : 0);

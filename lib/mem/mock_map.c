@@ -205,7 +205,6 @@ static bool unmap_flags_valid(const struct hmm__mock_backend *b, const struct hm
 	case HMM_UNMAP_GRANT:
 		return u->slot && (b->caps & HMM_BACKEND_GRANT);
 	case HMM_UNMAP_COPY:
-	case HMM_UNMAP_COPY | HMM_UNMAP_HELD:
 	case HMM_UNMAP_COPY | HMM_UNMAP_PEEK:
 		return u->slot != NULL;
 	default:

@@ -243,7 +243,25 @@ static void protect_dirty(struct hmm__batch *b, bool announced, enum hmm__fate f
 	}
 }
 
-/* A large page of which only the head was granted: the head goes back, writable, so the page is dirty from now on. */
+/* What a backend does that does not promise to put it back (HMM_BACKEND_BACK): by grant, else as a copy. */
+static void try_back(struct hmm__engine *engine, struct hmm_map *m)
+{
+	struct hmm_map rest;
+	struct hmm_span slot;
+
+	if (!engine->ops->map(engine->backend, m, 1))
+		return;
+	rest = (struct hmm_map){ .address = (char *)m->address + m->done, .slot = (char *)m->slot + m->done,
+		                 .length = m->length - m->done };
+	slot = (struct hmm_span){ rest.slot, rest.length };
+	engine->ops->map(engine->backend, &rest, 1);
+	engine->ops->drop(engine->backend, &slot, 1);
+}
+
+/*
+ * A large page of which only the head was granted: the head goes back, writable, so the page is dirty from now on.  Nothing of
+ * it may stay behind: the slot is empty to our books.
+ */
 static void move_back(struct hmm__item *it, const struct hmm_unmap *u)
 {
 	struct hmm__engine *engine = it->region->engine;
@@ -252,11 +270,13 @@ static void move_back(struct hmm__item *it, const struct hmm_unmap *u)
 		             .flags = HMM_MAP_GRANT };
 
 	it->split = 1;
-	if (engine->ops->map(engine->backend, &m, 1) && m.done < head) {
-		m = (struct hmm_map){ .address = (char *)m.address + m.done, .slot = (char *)m.slot + m.done,
-			              .length = head - m.done };
-		engine->ops->map(engine->backend, &m, 1); /* as a copy, then */
+	if (!(engine->caps & HMM_BACKEND_BACK)) {
+		try_back(engine, &m);
+		return;
 	}
+	m.flags |= HMM_MAP_BACK;
+	if (engine->ops->map(engine->backend, &m, 1) == -ENOENT)
+		it->error = -ENOENT;
 }
 
 static void describe(const struct hmm__item *it, struct hmm_unmap *u)
@@ -267,7 +287,7 @@ static void describe(const struct hmm__item *it, struct hmm_unmap *u)
 		.length = (size_t)it->run << it->region->shift,
 		.flags = !keeps(it) ? 0 : it->grant ? HMM_UNMAP_GRANT : HMM_UNMAP_COPY,
 	};
-	if (it->fate == HMM__FATE_SAVE && !it->grant && !it->anyway)
+	if (it->fate == HMM__FATE_SAVE && !it->grant && !it->anyway && it->region->engine->caps & HMM_BACKEND_HELD)
 		u->flags |= HMM_UNMAP_HELD;
 }
 
