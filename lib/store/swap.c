@@ -206,7 +206,7 @@ static int open_direct(struct swap *swap, uint32_t direct)
 
 	if (direct == HMM_DIRECT_NEVER)
 		return 0;
-	fd = hmm__transfer_reopen(swap->fd, O_RDWR | O_DIRECT, false);
+	fd = hmm__transfer_reopen(hmm__fd_number(swap->fd), O_RDWR | O_DIRECT, false);
 	if (fd < 0)
 		return direct == HMM_DIRECT_ALWAYS ? fd : 0;
 	error = try_direct(fd);

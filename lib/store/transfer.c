@@ -185,10 +185,10 @@ int hmm__transfer_all(struct hmm_store_vec *vec, unsigned n, int error)
 	return n > 0 ? error : 0;
 }
 
-int hmm__transfer_reopen(int fd, int flags, bool callers)
+int hmm__transfer_reopen(int number, int flags, bool callers)
 {
 	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", hmm__fd_number(fd));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", number);
 	return callers ? hmm__sys_open_callers(path, flags | O_CLOEXEC, 0) : hmm__sys_open(path, flags | O_CLOEXEC, 0);
 }

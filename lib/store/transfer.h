@@ -27,9 +27,9 @@ int hmm__transfer(struct hmm__transfer *t, struct hmm_store_vec *vec, unsigned n
 int hmm__transfer_all(struct hmm_store_vec *vec, unsigned n, int error);
 
 /*
- * A handle for the same file, with other flags (O_DIRECT, O_APPEND off); -errno where that is refused.  fd: a number, or a
- * handle just opened.  callers: the file is the caller's, who may have locked it.
+ * A handle for the same file, with other flags (O_DIRECT, O_APPEND off); -errno where that is refused.  It is given by its
+ * number, for who calls may have it from a caller of ours, to whom a number is no handle.  callers: the file is the caller's, who may have locked it.
  */
-int hmm__transfer_reopen(int fd, int flags, bool callers);
+int hmm__transfer_reopen(int number, int flags, bool callers);
 
 #endif

@@ -9,7 +9,8 @@
  *     one that was closed is not soon used again.  All are close-on-exec.
  * D3  Closing any descriptor of a file takes away the process's record locks on it (POSIX).  So a file of the caller's is
  *     not moved after it was opened, but from 0 to 2; copies get their high number in one step.
- * D4  Before I/O the identity of the file is compared (hmm__fd_use); an ioctl of userfaultfd says itself when it is
+ * D4  Before I/O the identity of the file is compared (hmm__fd_use): device, inode, and when it was made, for the number of
+ *     an inode that has gone (a swap file, which has no name, goes with its last descriptor) is soon used again; an ioctl of userfaultfd says itself when it is
  *     another's (uffd.c).  What is not ours any more is left alone: not read, not written, not closed.
  * D5  Between the look and the I/O another thread of the program may still close the number and open its own file there.
  */
@@ -53,20 +54,23 @@ int hmm__sys_file_id(int number, struct hmm__file_id *ret_id)
 {
 	struct statx stx;
 	int r = (int)HMM__SYS_CALL(HMM__SYS_FILE_ID, syscall(SYS_statx, number, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-	                                                     STATX_INO, &stx));
+	                                                     STATX_INO | STATX_BTIME, &stx));
 
 	if (r == -ENOSYS || r == -EPERM) { /* a filter of system calls that does not know it */
 		struct stat st;
 
 		r = (int)HMM__SYS_CALL(HMM__SYS_FILE_ID, fstat(number, &st));
 		if (!r)
-			*ret_id = (struct hmm__file_id){ st.st_dev, st.st_ino };
+			*ret_id = (struct hmm__file_id){ .dev = st.st_dev, .ino = st.st_ino };
 		return r;
 	}
 	if (r)
 		return r;
 	ret_id->dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
 	ret_id->ino = stx.stx_ino;
+	ret_id->born = 0;
+	if (stx.stx_mask & STATX_BTIME)
+		ret_id->born = (uint64_t)stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
 	return 0;
 }
 

@@ -16,13 +16,14 @@
 struct hmm__file_id {
 	uint64_t dev;
 	uint64_t ino;
+	uint64_t born; /* ns; 0: the file system does not tell */
 };
 
 int hmm__sys_file_id(int number, struct hmm__file_id *ret_id); /* never asks a server */
 
 static inline bool hmm__file_id_equal(const struct hmm__file_id *a, const struct hmm__file_id *b)
 {
-	return a->dev == b->dev && a->ino == b->ino;
+	return a->dev == b->dev && a->ino == b->ino && (a->born == b->born || !a->born || !b->born);
 }
 
 /*

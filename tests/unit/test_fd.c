@@ -13,12 +13,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <hurd-mm/hurd-mm.h>
 
 #include "lib/base/util.h"
+#include "lib/store/transfer.h"
 #include "lib/sys/fd.h"
 #include "lib/sys/sys.h"
 #include "tests/harness.h"
@@ -609,6 +611,58 @@ END_TEST
 #define THREAD_SANITIZER 0
 #endif
 
+/* A swap file has no name: as soon as its descriptor is closed, the file system may give its inode's number to the next file. */
+START_TEST(file_with_the_number_of_one_that_has_gone_is_foreign)
+{
+	int handle = make_file(), number = hmm__fd_number(handle), fd;
+	struct hmm__file_id ours, theirs = { 0 };
+
+	ck_assert_int_eq(hmm__sys_file_id(number, &ours), 0);
+	if (!ours.born)
+		test_skip("a file system on /var/tmp that tells when a file was made");
+	close(number);
+	/* also until its clock, a coarse one, has gone on */
+	for (unsigned i = 0; i < 20000 && (theirs.ino != ours.ino || theirs.born == ours.born); i++) {
+		close(number);
+		fd = other_file();
+		if (fd != number) {
+			ck_assert_int_eq(dup2(fd, number), number);
+			close(fd);
+		}
+		ck_assert_int_eq(hmm__sys_file_id(number, &theirs), 0);
+	}
+	if (theirs.ino != ours.ino || theirs.born == ours.born)
+		test_skip("a file system on /var/tmp that uses the numbers of inodes again");
+	ck_assert_int_eq(hmm__fd_use(handle), -EBADF);
+	hmm__sys_close(handle);
+	ck_assert(is_open(number));
+	close(number);
+}
+END_TEST
+
+/* What the caller calls a descriptor is its number, also where one of our handles has the same name. */
+START_TEST(number_of_the_caller_is_not_taken_for_a_handle)
+{
+	int handle = make_file(), number = hmm__fd_number(handle), theirs, again;
+	struct stat want, got;
+
+	hmm__fd_keep(&handle, 1);
+	if (!hmm__fd_is_kept(handle))
+		test_skip(KEPT_SKIP);
+	theirs = other_file();
+	ck_assert_int_eq(dup2(theirs, number), number); /* over ours, which moves */
+	ck_assert_int_ge(hmm__fd_use(handle), 0);
+	ck_assert_int_ne(hmm__fd_number(handle), number);
+	again = hmm__transfer_reopen(number, O_RDWR, true);
+	ck_assert_int_ge(again, 0);
+	ck_assert_int_eq(fstat(theirs, &want), 0);
+	ck_assert_int_eq(fstat(hmm__fd_number(again), &got), 0);
+	ck_assert(want.st_ino == got.st_ino && want.st_dev == got.st_dev);
+	hmm__sys_close(again);
+	hmm__sys_close(handle);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("fd");
@@ -627,6 +681,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, closed_number_is_not_used);
 	tcase_add_test(tc, foreign_file_is_neither_used_nor_closed);
+	tcase_add_test(tc, file_with_the_number_of_one_that_has_gone_is_foreign);
 	tcase_add_test(tc, number_that_is_no_handle_is_itself);
 	tcase_add_test(tc, message_does_not_go_to_a_file_of_the_program);
 	suite_add_tcase(s, tc);
@@ -636,6 +691,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, kept_descriptor_comes_back_after_all_were_closed);
 	tcase_add_test(tc, kept_descriptor_comes_back_beside_a_foreign_file);
 	tcase_add_test(tc, kept_eventfd_is_told_from_a_foreign_one);
+	tcase_add_test(tc, number_of_the_caller_is_not_taken_for_a_handle);
 	tcase_add_test(tc, keeper_holds_no_file_of_the_program);
 	tcase_add_test(tc, closing_lets_the_keepers_copy_go);
 	tcase_add_test(tc, recovery_waits_for_a_free_number);
