@@ -128,15 +128,17 @@ static unsigned most(const struct hmm__batch *b, unsigned i, bool grant)
 static void account(struct hmm_region *region, struct hmm__batch *b, bool grant)
 {
 	struct hmm_space *space = region->space;
-	unsigned i = 0, got;
+	unsigned i = 0, n, got;
 
 	hmm__lock(&space->lock);
-	while (i < b->n) {
+	/* pages of caches that are smaller than a frame take a number each: numbers may be fewer than frames */
+	n = (unsigned)HMM__MIN((uint64_t)b->n, (uint64_t)(space->numbers - space->numbers_used));
+	while (i < n) {
 		if (!grant && !hmm__credit_take_load(space, region->weight))
 			break; /* the frame at the address; its contents pass through a slot */
-		got = hmm__may_load(space, region->weight) ? take_run(region->pool, &b->items[i], most(b, i, grant)) : 0;
+		got = hmm__may_load(space, region->weight) ? take_run(region->pool, &b->items[i], HMM__MIN(most(b, i, grant), n - i)) : 0;
 		if (!got)
-			got = take_empty_run(region->pool, &b->items[i], grant ? b->n - i : 1);
+			got = take_empty_run(region->pool, &b->items[i], grant ? n - i : 1);
 		if (!got) {
 			if (!grant)
 				hmm__credit_put(space, region->weight);
