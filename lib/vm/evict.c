@@ -222,6 +222,8 @@ static bool exposed(const struct hmm__item *it, bool announced)
 /* What can't be protected gets the fate `failed`. */
 static void protect_dirty(struct hmm__batch *b, bool announced, enum hmm__fate failed)
 {
+	unsigned singly = 0; /* pages to be asked about one by one */
+
 	for (unsigned i = 0; i < b->n;) {
 		struct hmm__item *it = &b->items[i];
 		struct hmm_span span;
@@ -232,14 +234,19 @@ static void protect_dirty(struct hmm__batch *b, bool announced, enum hmm__fate f
 			i++;
 			continue;
 		}
-		while (i + n < b->n && it[n].region == it->region && it[n].page == it->page + n &&
+		while (!singly && i + n < b->n && it[n].region == it->region && it[n].page == it->page + n &&
 		       exposed(&it[n], announced))
 			n++;
 		span = (struct hmm_span){ hmm__page_address(it->region, it->page), (size_t)n << it->region->shift };
 		r = it->region->engine->ops->write_protect(it->region->engine->backend, &span, 1, 1);
+		if (r == -ENOENT && n > 1 && !singly) { /* the application has unmapped some of them: which? */
+			singly = n;
+			continue;
+		}
 		for (unsigned k = 0; r && k < n; k++)
 			it[k].fate = r == -ENOENT ? HMM__FATE_LOST : failed;
 		i += n;
+		singly -= singly ? n : 0;
 	}
 }
 
@@ -335,6 +342,13 @@ static void unmap_read_only(struct hmm__item *it)
 		read_only = read_only && hmm__intervals_meet(region->read_only, it->page + k, it->page + k + 1);
 	if (read_only)
 		r = engine->ops->write_protect(engine->backend, &span, 1, 1);
+	if (r == -ENOENT && it->run > 1) { /* the application has unmapped some of them: each is a run of its own */
+		hmm__unlock(&region->lock);
+		for (unsigned k = it->run; k > 0; k--)
+			it[k - 1].run = 1;
+		unmap_read_only(it); /* of one: no further */
+		return;
+	}
 	if (!r)
 		r = engine->ops->protect(engine->backend, u.address, u.length, PROT_READ | PROT_WRITE);
 	if (!r) {

@@ -35,6 +35,7 @@ static bool (*unfinished)(struct hmm__uffdio_move *move); /* shall this one end 
 static void (*unfinished_now)(int fd);                    /* it did */
 static atomic_uint moves, cut, fail_next, refuse;
 static atomic_bool counted;
+static uintptr_t gone_page; /* the kernel says that there is nothing to protect */
 
 static int raw_ioctl(int fd, unsigned long request, void *argument)
 {
@@ -108,6 +109,12 @@ int ioctl(int fd, unsigned long request, ...)
 
 		copy->copy = -EAGAIN;
 		return refused(EAGAIN);
+	}
+	if (request == UFFDIO_WRITEPROTECT && gone_page) {
+		struct uffdio_writeprotect *wp = argument;
+
+		if (wp->range.start <= gone_page && gone_page - wp->range.start < wp->range.len)
+			return refused(ENOENT);
 	}
 	return raw_ioctl(fd, request, argument);
 }
@@ -229,6 +236,37 @@ START_TEST(messages_are_read_where_their_reader_waits_for_the_page)
 }
 END_TEST
 
+/* --- of a run that is protected, one page is gone --- */
+
+static const enum world_backend protecting[] = { WORLD_INLINE_COPY, WORLD_THREAD_COPY, WORLD_INLINE_MOVE, WORLD_THREAD_MOVE };
+
+/* _i: backend, and whether the pages are read-only by now: then others protect before they move. */
+START_TEST(page_that_is_gone_is_lost_alone)
+{
+	bool read_only = _i % 2;
+	struct world w;
+	struct world_map m;
+
+	open_with(&w, protecting[_i / 2]);
+	w.never_recycles = true;
+	world_map(&w, &m, 8 * w.page, NULL);
+	for (size_t page = 0; page < 8; page++)
+		world_put(&w, &m, page, 100 + page);
+	if (read_only)
+		ck_assert_int_eq(hmm_region_protect(m.region, m.base, m.length, PROT_READ), 0);
+	gone_page = (uintptr_t)(m.base + 3 * w.page);
+	ck_assert_int_ge(hmm_region_advise(m.region, m.base, m.length, HMM_ADVISE_PAGEOUT), 0);
+	gone_page = 0;
+	for (size_t page = 0; page < 8; page++) {
+		if (page != 3)
+			world_check(&w, &m, page, 100 + page);
+	}
+	hmm_region_abandon(m.region);
+	world_map_close(&m);
+	hmm_space_destroy(w.space); /* its books lack a page: the kernel was made to lie */
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("unfinished");
@@ -240,6 +278,10 @@ static Suite *suite(void)
 	t = tcase_create("real");
 	tcase_set_timeout(t, test_patience(60));
 	tcase_add_loop_test(t, messages_are_read_where_their_reader_waits_for_the_page, 0, BACKENDS);
+	suite_add_tcase(s, t);
+	t = tcase_create("gone");
+	tcase_set_timeout(t, test_patience(60));
+	tcase_add_loop_test(t, page_that_is_gone_is_lost_alone, 0, 8);
 	suite_add_tcase(s, t);
 	return s;
 }
