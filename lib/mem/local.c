@@ -224,6 +224,13 @@ static int prepare(struct hmm__local *local, void *base, size_t length, int what
 
 	if (r && r != -EINVAL) /* -EINVAL: a kernel without huge pages */
 		return r;
+	/*
+	 * KSM forgets the write protection of a page that it merges: what is written then is lost with the page, which is clean in
+	 * the books.  After prctl(PR_SET_MEMORY_MERGE) each new mapping is its.
+	 */
+	r = hmm__sys_madvise(base, length, MADV_UNMERGEABLE);
+	if (r && r != -EINVAL) /* -EINVAL: a kernel without it */
+		return r;
 	r = hmm__sys_madvise(base, length, what);
 	/* both or none: UFFDIO_MOVE wants it the same on both sides */
 	if (!r && locks(local))
