@@ -208,8 +208,8 @@ WRAPPER int execveat(int fd, const char *path, strings argv, strings envp, int f
 #endif
 
 /*
- * The child of posix_spawn() has its signals blocked and its parent's memory: it must not come to a page that is not
- * resident, so what it reads by itself is lent, too.
+ * posix_spawn() has all signals blocked, in the parent and in the child, which has its parent's memory: neither must come to
+ * a page that is not resident, so what they look at by themselves is lent, too.
  */
 #define SPAWN(name) \
 	NEXT(name) \
@@ -221,7 +221,8 @@ WRAPPER int execveat(int fd, const char *path, strings argv, strings envp, int f
 	                 const posix_spawnattr_t *restrict attr, strings argv, strings envp) \
 	{ \
 		LOANS(loans); \
-		struct start how = { .call = call_##name, .pid = pid }; \
+		struct start how = { .call = call_##name }; \
+		how.pid = hmm__lend(&loans, LENT(pid), sizeof(*pid), HMM__WRITTEN, 0); \
 		how.actions = hmm__lend(&loans, LENT(actions), sizeof(*actions), HMM__READ, 0); \
 		how.attr = hmm__lend(&loans, LENT(attr), sizeof(*attr), HMM__READ, 0); \
 		return start(&how, path, argv, envp); \
