@@ -5,7 +5,7 @@
  *	squeeze --limit MIB [--high MIB] [--edge on] [--whole NAME] PROGRAM ARGUMENT...
  *
  * The program's own TAP is passed on; with --whole its end is the test.  In the end the kernel must have swapped something,
- * or nothing was tested, and that is a failure.  What the machine lacks is the reason of a skip.  --high: throttled from there
+ * or nothing was tested, and that is a failure, but where the program skipped all of its cases.  What the machine lacks is the reason of a skip.  --high: throttled from there
  * on, as memory.high does.  --edge: the program may not swap, so at the limit the kernel drops files' pages, and kills it where
  * there are none; then the limit must have been reached.
  */
@@ -106,19 +106,45 @@ static unsigned long long limited(const struct kernel_swap *swap)
 	return n;
 }
 
-static int run(const struct kernel_swap *swap, char **argv)
+/* Pass a program's lines on; is one of them a case that was not skipped? */
+static bool pass_on(int from)
 {
-	int status;
+	FILE *lines = fdopen(from, "r");
+	bool some = false;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (lines && getline(&line, &size, lines) >= 0) {
+		some = some || !strncmp(line, "not ok ", 7) || (!strncmp(line, "ok ", 3) && !strstr(line, "# SKIP"));
+		fputs(line, stdout);
+		fflush(stdout);
+	}
+	free(line);
+	if (lines)
+		fclose(lines);
+	return some;
+}
+
+static int run(const struct kernel_swap *swap, char **argv, bool *ret_some)
+{
+	int status, ends[2];
 	pid_t pid;
 
 	fflush(stdout);
+	if (pipe(ends) < 0)
+		return -errno;
 	pid = fork();
 	if (pid == 0) {
+		dup2(ends[1], STDOUT_FILENO);
+		close(ends[0]);
+		close(ends[1]);
 		if (cgroup_enter(swap->cgroup) == 0)
 			execv(argv[0], argv);
 		fprintf(stderr, "squeeze: %s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
+	close(ends[1]);
+	*ret_some = pass_on(ends[0]);
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
 		return -errno;
 	if (WIFSIGNALED(status))
@@ -130,7 +156,7 @@ int main(int argc, char **argv)
 {
 	uint64_t limit = 0, high = 0;
 	const char *whole = NULL;
-	bool edge = false;
+	bool edge = false, some = false;
 	char why[TEXT_BYTES];
 	struct kernel_swap swap;
 	unsigned long long before, peak, at_limit;
@@ -164,7 +190,7 @@ int main(int argc, char **argv)
 		return skip("a limit of a memory cgroup");
 	}
 	before = swapped_out();
-	r = run(&swap, argv + i);
+	r = run(&swap, argv + i, &some);
 	peak = swapped(&swap, limit);
 	if (!edge)
 		printf("# %llu KiB and more were in swap; the machine swapped out %llu pages meanwhile\n", peak >> 10,
@@ -173,7 +199,7 @@ int main(int argc, char **argv)
 	kernel_swap_stop(&swap);
 	if (edge)
 		printf("# was at its limit %llu times\n", at_limit);
-	if (edge ? !at_limit : !peak && swapped_out() == before) {
+	if ((some || whole || r) && (edge ? !at_limit : !peak && swapped_out() == before)) {
 		printf("# %s: the limit is too wide to test anything\n", edge ? "never at its limit" : "nothing was swapped");
 		r = r ? r : 1;
 	}
