@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/base/arena.h"
 #include "lib/base/lock.h"
 #include "lib/base/util.h"
 #include "lib/sys/inject.h"
@@ -37,32 +38,52 @@ int hmm__sys_tgsigqueue(pid_t tid, int signal, siginfo_t *info)
 	return (int)HMM__SYS_CALL(HMM__SYS_TGSIGQUEUE, syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, signal, info));
 }
 
+struct start {
+	void *(*run)(void *);
+	void *arg;
+};
+
+/*
+ * The creator has all signals blocked, and so has its thread.  But one that blocks the C library's own for good would let
+ * setuid(2) wait for ever.
+ */
+static void *begin(void *given)
+{
+	struct start start = *(struct start *)given;
+	uint64_t own = 0;
+
+	hmm__free(given, sizeof(start));
+	for (int s = 32; s < SIGRTMIN; s++)
+		own |= UINT64_C(1) << (s - 1);
+	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &own, NULL, sizeof(own));
+	return start.run(start.arg);
+}
+
+/*
+ * In a forked child malloc's lock may still be held, if its fork handlers are younger than ours: so no attributes, for which the
+ * C library allocates.  For the thread it has a stack of one of the parent's.
+ */
 int hmm__sys_thread_create(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg)
 {
 	int r = hmm__sys_injected(HMM__SYS_THREAD_CREATE), saved = errno;
+	struct start *start;
 	pthread_t thread;
-	pthread_attr_t attr;
-	sigset_t all, saved_mask;
+	sigset_t mask;
 
 	if (r)
 		return r;
-	r = -pthread_attr_init(&attr);
-	if (r)
-		return r;
-	/*
-	 * Not the caller's mask, which may have all blocked: the attribute leaves out the C library's own signals, and a thread
-	 * that blocks those for good would let setuid(2) wait for ever.
-	 */
-	sigfillset(&all);
-	hmm__signals_block(&saved_mask); /* the first pthread_create() of a process opens those two in its caller */
-	r = -pthread_attr_setsigmask_np(&attr, &all);
-	if (!r)
-		r = -pthread_create(&thread, &attr, run, arg);
-	hmm__signals_restore(&saved_mask);
-	pthread_attr_destroy(&attr);
+	start = hmm__alloc(sizeof(*start));
+	if (!start)
+		return -ENOMEM;
+	*start = (struct start){ run, arg };
+	hmm__signals_block(&mask); /* also: the first pthread_create() of a process opens those two in its caller */
+	r = -pthread_create(&thread, NULL, begin, start);
+	hmm__signals_restore(&mask);
 	if (!r) {
 		pthread_setname_np(thread, name); /* for those who look: no harm if it fails */
 		*ret_thread = thread;
+	} else {
+		hmm__free(start, sizeof(*start));
 	}
 	errno = saved;
 	return r;

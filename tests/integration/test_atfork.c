@@ -30,7 +30,7 @@ enum place { PREPARE = 1, PARENT = 2, CHILD = 4 };
 
 static struct {
 	size_t page;
-	struct hmm_store *store;
+	struct hmm_store *store, *filter;
 	struct hmm_space *space;
 	struct hmm_region *region;
 	uint8_t *base;
@@ -52,15 +52,88 @@ static void handler(enum age age, enum place place)
 	self.act(place);
 }
 
+/*
+ * A malloc that registers its handlers late has its lock from the first prepare to the last of parent and child: who wants memory
+ * then waits for ever.  Counted instead.
+ */
+static atomic_bool malloc_held;
+static atomic_uint malloc_calls;
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_ITS_OWN_MALLOC 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_ITS_OWN_MALLOC 1
+#endif
+
+#if defined(__GLIBC__) && !defined(HAS_ITS_OWN_MALLOC)
+#define COUNTS_MALLOC 1
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+void __libc_free(void *memory);
+
+static void count(void)
+{
+	if (atomic_load(&malloc_held))
+		atomic_fetch_add(&malloc_calls, 1);
+}
+
+void *malloc(size_t size)
+{
+	count();
+	return __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	count();
+	return __libc_calloc(n, size);
+}
+
+void *realloc(void *memory, size_t size)
+{
+	count();
+	return __libc_realloc(memory, size);
+}
+
+void free(void *memory)
+{
+	if (memory)
+		count();
+	__libc_free(memory);
+}
+#else
+#define COUNTS_MALLOC 0
+#endif
+
 static void older_prepare(void) { handler(OLDER, PREPARE); }
 static void older_parent(void) { handler(OLDER, PARENT); }
 static void older_child(void) { handler(OLDER, CHILD); }
 static void younger_prepare(void) { handler(YOUNGER, PREPARE); }
 static void younger_parent(void) { handler(YOUNGER, PARENT); }
 static void younger_child(void) { handler(YOUNGER, CHILD); }
-static void youngest_prepare(void) { handler(YOUNGEST, PREPARE); }
-static void youngest_parent(void) { handler(YOUNGEST, PARENT); }
-static void youngest_child(void) { handler(YOUNGEST, CHILD); }
+
+static void youngest_prepare(void)
+{
+	handler(YOUNGEST, PREPARE);
+	atomic_store(&malloc_held, true);
+}
+
+static void youngest_parent(void)
+{
+	atomic_store(&malloc_held, false);
+	handler(YOUNGEST, PARENT);
+}
+
+static void youngest_child(void)
+{
+	atomic_store(&malloc_held, false);
+	handler(YOUNGEST, CHILD);
+}
+
 
 /* Before any constructor, so before the library's own handlers are registered. */
 static void register_older(void)
@@ -132,7 +205,8 @@ static void begin(enum world_backend backend, uint64_t frames, enum age age, uns
 	world_guard();
 	ck_assert_int_eq(pthread_atfork(younger_prepare, younger_parent, younger_child), 0);
 	ck_assert_int_eq(hmm_store_swap(&swap, &self.store), 0);
-	so.swap = self.store;
+	ck_assert_int_eq(hmm_store_faulty(self.store, &self.filter), 0);
+	so.swap = self.filter;
 	self.page = hmm_page_size();
 	self.seed = test_seed();
 	ck_assert_int_eq(hmm_space_create(frames, &so, &self.space), 0);
@@ -152,6 +226,7 @@ static void end(void)
 	self.act = NULL;
 	ck_assert_int_eq(hmm_region_unmap(self.region), 0);
 	hmm_space_destroy(self.space);
+	hmm_store_put(self.filter);
 	hmm_store_put(self.store);
 }
 
@@ -169,6 +244,8 @@ static int use(void)
 {
 	if (self.error)
 		return self.error;
+	if (atomic_load(&malloc_calls))
+		return 13;
 	if (self.acted != (self.places & (PREPARE | CHILD)))
 		return 10;
 	if (check())
@@ -192,6 +269,7 @@ static void fork_and_check(void)
 	}
 	ck_assert_int_eq(self.acted, self.places & (PREPARE | PARENT));
 	ck_assert_int_eq(self.error, 0);
+	ck_assert_uint_eq(atomic_load(&malloc_calls), 0);
 	r = check();
 	ck_assert_msg(r == 0, "the parent's page %d", r - 1);
 	r = ended(pid);
@@ -348,6 +426,144 @@ START_TEST(handlers_call_the_library)
 }
 END_TEST
 
+/* Nothing that we do between the handlers of a malloc that is younger than the space needs memory of it. */
+START_TEST(fork_needs_no_malloc)
+{
+	const char *missing = world_missing((enum world_backend)_i);
+
+	if (!COUNTS_MALLOC)
+		world_skip("a malloc that can be replaced");
+	if (missing)
+		world_skip(missing);
+	begin((enum world_backend)_i, FRAMES, OLDER, 0, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		fork_and_check();
+	end();
+}
+END_TEST
+
+/* --- a stack in a region --- */
+
+#define STACK_PAGES 64
+#define DEEP 20
+
+static ucontext_t outside, inside;
+static pid_t forked;
+
+/* Deeper than the thread has been: pages of its stack that are absent. */
+static unsigned deep(unsigned n)
+{
+	volatile uint8_t frame[4096];
+
+	frame[n] = (uint8_t)n;
+	frame[4095] = (uint8_t)n;
+	return n ? deep(n - 1) + frame[n] + frame[4095] : frame[0];
+}
+
+static void deep_handler(enum place place)
+{
+	if (deep(DEEP) != DEEP * (DEEP + 1))
+		self.error = 80 + (int)place;
+}
+
+static void on_the_stack(void)
+{
+	unsigned before = deep(2);
+
+	forked = fork();
+	if (forked == 0) {
+		alarm(test_patience(60));
+		_exit(deep(DEEP) != DEEP * (DEEP + 1) || deep(2) != before ? 90 : use());
+	}
+	if (deep(DEEP) != DEEP * (DEEP + 1))
+		self.error = 91;
+}
+
+START_TEST(a_thread_whose_stack_is_paged_forks)
+{
+	enum world_backend backend = (enum world_backend)(_i / AGES);
+	const char *missing = world_missing(backend);
+	struct hmm_region_options ro = { .size = sizeof(ro), .flags = HMM_REGION_COPY_ON_FORK, .delivery = world_delivery(backend) };
+	stack_t alternate = { .ss_size = (size_t)1 << 17 };
+	enum age age = (enum age)(_i % AGES);
+	struct hmm_region *region;
+	uint8_t *base;
+	int r;
+
+	if (!COUNTS_MALLOC)
+		world_skip("a sanitizer that knows of the stack");
+	if (missing)
+		world_skip(missing);
+	alternate.ss_sp = malloc(alternate.ss_size);
+	ck_assert_int_eq(sigaltstack(&alternate, NULL), 0);
+	begin(backend, FRAMES, age, age == OLDER ? PREPARE | PARENT : PREPARE | PARENT | CHILD, deep_handler);
+	ck_assert_int_eq(hmm_region_map(self.space, NULL, 0, STACK_PAGES * self.page, &ro, &region), 0);
+	base = hmm_region_base(region);
+	for (size_t i = 0; i < STACK_PAGES; i++)
+		base[i * self.page] = (uint8_t)i; /* stored, so the pages are not zeros */
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(check(), 0); /* evicts the stack */
+		self.acted = 0;
+		ck_assert_int_eq(getcontext(&inside), 0);
+		inside.uc_stack.ss_sp = base;
+		inside.uc_stack.ss_size = STACK_PAGES * self.page;
+		inside.uc_link = &outside;
+		makecontext(&inside, on_the_stack, 0);
+		ck_assert_int_eq(swapcontext(&outside, &inside), 0);
+		ck_assert_int_eq(self.error, 0);
+		r = ended(forked);
+		ck_assert_msg(r == 0, "the child: %d", r);
+		ck_assert_int_eq(check(), 0);
+	}
+	ck_assert_int_eq(hmm_region_unmap(region), 0);
+	end();
+	alternate.ss_flags = SS_DISABLE;
+	sigaltstack(&alternate, NULL);
+	free(alternate.ss_sp);
+}
+END_TEST
+
+static void look(enum place place)
+{
+	for (unsigned n = 0; n < TOUCHED; n++)
+		if (!has(world_random(&self.seed) % NPAGES))
+			self.error = self.error ? self.error : 20 + (int)place;
+}
+
+/* Pages that their store refused come back before the copy, and others of a read-only part leave while locks are held. */
+START_TEST(pages_of_a_read_only_part_are_copied)
+{
+	const char *missing = world_missing((enum world_backend)_i);
+	struct hmm_store_fault refuse = { .size = sizeof(refuse), .write_nth = 1, .repeat = 1 };
+	pid_t pid;
+	int r;
+
+	if (missing)
+		world_skip(missing);
+	begin((enum world_backend)_i, FRAMES, OLDER, PREPARE | PARENT, look);
+	for (unsigned i = 0; i < 3; i++) {
+		for (size_t page = 0; page < FRAMES; page++)
+			put(page, ++self.tags);
+		ck_assert_int_eq(hmm_store_set_fault(self.filter, &refuse), 0);
+		(void)!hmm_region_advise(self.region, self.base, FRAMES / 2 * self.page, HMM_ADVISE_PAGEOUT);
+		ck_assert_int_eq(hmm_store_set_fault(self.filter, NULL), 0);
+		ck_assert_int_eq(hmm_region_protect(self.region, self.base, NPAGES * self.page, PROT_READ), 0);
+		pid = fork();
+		ck_assert_int_ge(pid, 0);
+		if (pid == 0) {
+			alarm(test_patience(60));
+			_exit(self.error ? self.error : check() ? 11 : 0);
+		}
+		ck_assert_int_eq(self.error, 0);
+		r = ended(pid);
+		ck_assert_msg(r == 0, "the child: %d", r);
+		ck_assert_int_eq(check(), 0);
+		ck_assert_int_eq(hmm_region_protect(self.region, self.base, NPAGES * self.page, PROT_READ | PROT_WRITE), 0);
+	}
+	end();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("atfork");
@@ -364,6 +580,9 @@ static Suite *suite(void)
 		if (world_delivery(backends[b]) == HMM_DELIVERY_THREAD)
 			tcase_add_loop_test(t, handlers_give_absent_memory_to_the_kernel, i * AGES, (i + 1) * AGES);
 		tcase_add_loop_test(t, handlers_call_the_library, i * AGES, (i + 1) * AGES);
+		tcase_add_loop_test(t, fork_needs_no_malloc, i, i + 1);
+		tcase_add_loop_test(t, pages_of_a_read_only_part_are_copied, i, i + 1);
+		tcase_add_loop_test(t, a_thread_whose_stack_is_paged_forks, i * AGES, (i + 1) * AGES);
 		suite_add_tcase(s, t);
 	}
 	return s;
