@@ -255,6 +255,10 @@ static int recover_locked(struct place *p, int before)
 	if (number != before)
 		return number; /* another thread was first */
 	taken = hmm__keeper_take(&p->kept);
+	if (taken >= 0 && look(p, taken)) { /* of no keeper of ours */
+		close_number(taken);
+		taken = -EBADF;
+	}
 	if (taken < 0)
 		return look(p, before) == 0 ? before : taken;
 	if (same_file(taken, before) == 1) {
@@ -282,9 +286,15 @@ static int recover(struct place *p, int before)
 	return r;
 }
 
+/* Shortage passes, and then it is recovered. */
+static bool passes(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EINTR || error == -EAGAIN;
+}
+
 static int lost(int error)
 {
-	if (error == -EBADF && !atomic_exchange(&said, true))
+	if (!passes(error) && !atomic_exchange(&said, true))
 		hmm__fd_say("hurd-mm: the program has closed or replaced a descriptor of the library, and it can't be "
 		            "recovered; accesses to what was behind it will fail\n");
 	return error;

@@ -11,25 +11,32 @@
  * K2  It does nothing but sleep and answer one request at a time; the lock is held by who asks.
  * K3  A request is answered before its caller goes on: what was dropped is closed.
  * K4  A forked child has no keeper, and may have been forked while the lock was held.  So everything looks first whose
- *     process the keeper is of; the child's first addition starts anew, and what the parent's holds is unknown to it.
+ *     process the keeper is of; the child's first addition starts anew, and what the parent's holds is unknown to it.  Its
+ *     process: by number, which a child of vfork(2) does not share, and by a mark in memory that a fork wipes, for the first
+ *     process of each PID namespace has the same number.
  * K5  To take something out (pidfd_getfd on a thread, Linux 6.9) asks nothing of the thread, and takes no lock.
  */
 #include "lib/sys/keeper.h"
 
 #include <limits.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include <hurd-mm/base.h>
 
 #include "lib/base/futex.h"
 #include "lib/base/lock.h"
 #include "lib/sys/fd.h"
 #include "lib/sys/inject.h"
+#include "lib/sys/sys.h"
 
 enum request { KEEPER_ADD, KEEPER_DROP, KEEPER_END };
 
 static struct {
 	struct hmm__lock lock;
-	_Atomic pid_t process;   /* whose it is */
+	_Atomic pid_t process;   /* whose it is; negative while that one begins */
+	_Atomic(_Atomic uint32_t *) mark; /* 1 in that process, 0 in its children; NULL: can't be had */
 	_Atomic uint32_t number; /* counts keepers, also over forks: names this one; 0 before the first */
 	_Atomic pid_t tid;       /* 0: there is none */
 	_Atomic int counted;     /* for hmm__fd_threads() */
@@ -116,7 +123,9 @@ static void *keep(void *arg)
 
 static bool is_ours(void)
 {
-	return atomic_load(&keeper.process) == getpid();
+	_Atomic uint32_t *mark = atomic_load(&keeper.mark);
+
+	return atomic_load(&keeper.process) == getpid() && (!mark || atomic_load(mark));
 }
 
 /* Under the lock: until what was asked is answered. */
@@ -168,21 +177,54 @@ static void end_if_idle(void)
 	atomic_store(&keeper.answered, atomic_load(&keeper.asked));
 }
 
+static _Atomic uint32_t *make_mark(void)
+{
+	void *page;
+
+	if (hmm__sys_mmap(NULL, hmm_page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &page))
+		return NULL;
+	if (!hmm__sys_madvise(page, hmm_page_size(), MADV_WIPEONFORK))
+		return page;
+	hmm__sys_munmap(page, hmm_page_size());
+	return NULL;
+}
+
+/* Nobody else looks at anything before the process is published. */
+static void renew(bool forked)
+{
+	_Atomic uint32_t *mark = atomic_load(&keeper.mark);
+
+	if (forked) {
+		hmm__lock_init(&keeper.lock, HMM__RANK_KEEPER);
+		hmm__fd_forked();
+		atomic_store(&keeper.tid, 0);
+		atomic_store(&keeper.counted, 0);
+		atomic_store(&keeper.answered, atomic_load(&keeper.asked));
+		keeper.held = 0;
+	}
+	if (!mark)
+		atomic_store(&keeper.mark, mark = make_mark());
+	if (mark)
+		atomic_store(mark, 1);
+}
+
 /* A forked child, or the first time (K4). */
 static void begin_anew(void)
 {
-	pid_t process = atomic_load(&keeper.process), self = getpid();
+	pid_t self = getpid();
 
-	if (process == self || !atomic_compare_exchange_strong(&keeper.process, &process, self))
-		return;
-	if (!process)
-		return;
-	hmm__lock_init(&keeper.lock, HMM__RANK_KEEPER);
-	hmm__fd_forked();
-	atomic_store(&keeper.tid, 0);
-	atomic_store(&keeper.counted, 0);
-	atomic_store(&keeper.answered, atomic_load(&keeper.asked));
-	keeper.held = 0;
+	while (!is_ours()) {
+		pid_t process = atomic_load(&keeper.process);
+
+		if (process == -self) { /* another thread is at it */
+			sched_yield();
+			continue;
+		}
+		if (!atomic_compare_exchange_strong(&keeper.process, &process, -self))
+			continue;
+		renew(process != 0);
+		atomic_store(&keeper.process, self);
+	}
 }
 
 void hmm__keeper_add(const int *numbers, struct hmm__kept *ret_kept, unsigned n)
