@@ -129,7 +129,8 @@ static void free_local(struct hmm__local *local)
 	hmm__fd_close(&local->device, 1);
 	for (unsigned i = 0; i < 2; i++)
 		hmm__free(local->spare[i], sizeof(*local->spare[i]));
-	hmm__free(local, sizeof(*local));
+	if (!local->left)
+		hmm__free(local, sizeof(*local));
 }
 
 /* Two spare entries are kept, so that a range can be split even when there is no memory. */
@@ -580,6 +581,7 @@ static int local_reopen(void *backend)
 	hmm__local_notes_forked(local);
 	close_descriptors(local);
 	local->nthreads = 0; /* threads are not inherited */
+	local->holds = false;
 	local->config.flags &= ~(uint32_t)HMM_BACKEND_LOCK; /* nor are locks: on neither side, or nothing could be moved */
 	local->caps &= ~(uint32_t)HMM_BACKEND_LOCKED;
 	r = open_and_keep(local);

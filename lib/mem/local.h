@@ -47,6 +47,8 @@ struct hmm__local {
 	bool madvise_self;        /* process_madvise(MADV_DONTNEED) on oneself works (kernel 6.13) */
 	_Atomic uint32_t readers; /* threads that have messages in hand */
 	_Atomic bool stopping;    /* the threads shall end */
+	bool holds;               /* the last of the threads is a holder */
+	bool left;                /* a holder that can't be woken was left behind, and has this structure for good */
 	unsigned nthreads;
 	pthread_t threads[HMM__MAX_PAGERS + 1]; /* one may be a holder */
 

@@ -235,7 +235,7 @@ int hmm__local_start(struct hmm__local *local, unsigned npagers)
 	while (!r && local->nthreads < want)
 		r = start_thread(local, pager ? "hmm-pager" : "hmm-events", serve);
 	if (!r && !hmm__fd_is_kept(local->uffd))
-		r = start_thread(local, "hmm-holder", hold);
+		local->holds = !(r = start_thread(local, "hmm-holder", hold));
 	if (r)
 		hmm__local_stop(local);
 	return r;
@@ -256,7 +256,15 @@ void hmm__local_stop(struct hmm__local *local)
 	stop = local->nthreads ? hmm__fd_use_exact(local->stop) : -EBADF;
 	while (stop >= 0 && hmm__sys_write(stop, &one, sizeof(one)) < 0)
 		sched_yield();
+	if (stop < 0 && local->holds) { /* it waits for nothing else, and must not: it sleeps until the process ends */
+		pthread_detach(local->threads[--local->nthreads]);
+		local->left = true;
+		/* the userfaultfd lives on with it, and nobody reads what munmap(2) has to say */
+		for (struct hmm__local_range *w = local->windows; w; w = w->next)
+			hmm__sys_uffd_unregister(local->uffd, w->base, w->length);
+	}
+	local->holds = false;
 	while (local->nthreads)
 		pthread_join(local->threads[--local->nthreads], NULL);
-	atomic_store(&local->stopping, false);
+	atomic_store(&local->stopping, local->left);
 }

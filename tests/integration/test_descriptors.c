@@ -121,10 +121,48 @@ static int highest(void)
 	return (int)(limit.rlim_max < 8192 ? limit.rlim_max : 8192);
 }
 
+static char own_place[] = "/var/tmp/hurd-mm-own-XXXXXX"; /* where the program's files are */
+
+static void path_of(unsigned i, char *path, size_t size)
+{
+	snprintf(path, size, "%s/%u", own_place, i);
+}
+
+static void make_directory(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(own_place));
+}
+
+/* By a parent, of a program that may have ended at any time: what there is of its files is whole.  And takes them away. */
+static void check_left(void)
+{
+	char path[64], text[8];
+	bool whole = true;
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct stat st = { .st_size = 0 };
+		int fd;
+
+		path_of(i, path, sizeof(path));
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue; /* it had ended before */
+		whole = whole && fstat(fd, &st) == 0 &&
+		        (st.st_size == 0 || (st.st_size == 6 && pread(fd, text, 8, 0) == 6 && !memcmp(text, "user's", 6)));
+		close(fd);
+		unlink(path);
+	}
+	rmdir(own_place);
+	ck_assert_msg(whole, "a file of the program was written to");
+}
+
 static void open_own(struct own_files *own)
 {
+	char path[64];
+
 	for (unsigned i = 0; i < FILES; i++) {
-		own->fd[i] = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		path_of(i, path, sizeof(path));
+		own->fd[i] = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
 		MUST(own->fd[i] >= 0 && pwrite(own->fd[i], "user's", 6, 0) == 6);
 	}
 }
@@ -285,10 +323,12 @@ START_TEST(memory_lives_on)
 		test_skip(world_missing(backend));
 	if (!can_keep())
 		test_skip("pidfd_getfd from a thread (Linux 6.9)");
+	make_directory();
 	child = fork();
 	if (child == 0)
 		live_on(backend, attacks[_i % ATTACKS]);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	check_left();
 	ck_assert_int_eq(status, 0);
 }
 END_TEST
@@ -311,6 +351,54 @@ static void end_or_live(enum world_backend backend, void (*attack)(struct own_fi
 	_exit(0);
 }
 
+static bool is_eventfd(int fd)
+{
+	char path[64], link[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[eventfd]");
+}
+
+/* What the threads are woken by in the end is gone, and nobody kept a copy. */
+static void end_without_eventfds(enum world_backend backend)
+{
+	struct program p = { 0 };
+
+	hmm__sys_fail(HMM__SYS_CLOSE_RANGE, 1, 1, ENOSYS);
+	begin(&p, backend, NULL);
+	put_all(&p, 1);
+	for (int fd = 4; fd < highest(); fd++) {
+		if (is_eventfd(fd))
+			close(fd);
+	}
+	check_all(&p, 1);
+	MUST(hmm_region_unmap(p.shared) == 0);
+	MUST(hmm_region_unmap(p.anonymous) == 0);
+	hmm_space_destroy(p.space);
+	_exit(0);
+}
+
+START_TEST(space_without_its_eventfd_can_be_destroyed)
+{
+	enum world_backend backend = _i ? WORLD_THREAD_AUTO : WORLD_INLINE_AUTO;
+	struct world_wait wait = { .seconds = 20 };
+	int status = 0;
+	pid_t child, ended;
+
+	if (world_missing(backend))
+		test_skip(world_missing(backend));
+	child = fork();
+	if (child == 0)
+		end_without_eventfds(backend);
+	while (!(ended = waitpid(child, &status, WNOHANG)) && world_wait(&wait))
+		;
+	if (!ended)
+		kill(child, SIGKILL);
+	ck_assert_int_eq(ended, child);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 START_TEST(without_a_keeper_it_ends_clearly)
 {
 	enum world_backend backend = (enum world_backend)(WORLD_INLINE_AUTO + _i / ATTACKS);
@@ -319,10 +407,12 @@ START_TEST(without_a_keeper_it_ends_clearly)
 
 	if (world_missing(backend))
 		test_skip(world_missing(backend));
+	make_directory();
 	child = fork();
 	if (child == 0)
 		end_or_live(backend, attacks[_i % ATTACKS]);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	check_left();
 	ck_assert_msg(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS), "status %#x", status);
 }
 END_TEST
@@ -434,10 +524,15 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("descriptors");
-	TCase *tc = tcase_create("descriptors");
+	TCase *tc = tcase_create("kept");
 
 	tcase_add_loop_test(tc, memory_lives_on, 0, BACKENDS * ATTACKS);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("lost");
 	tcase_add_loop_test(tc, without_a_keeper_it_ends_clearly, 0, BACKENDS * ATTACKS);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("others");
+	tcase_add_loop_test(tc, space_without_its_eventfd_can_be_destroyed, 0, 2);
 	tcase_add_loop_test(tc, closed_standard_streams_stay_free, 0, 4);
 	tcase_add_loop_test(tc, all_descriptors_lie_high, 0, 2);
 	suite_add_tcase(s, tc);
