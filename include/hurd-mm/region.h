@@ -50,7 +50,9 @@ struct hmm_region_options {
  * than an eighth of the budget, HMM_REGION_NOTICE in a space without `notice`); -EEXIST (fixed address taken); -EBUSY (shared, and another shared region, a cache or a
  * space's swap of this process uses some of these bytes of the store, and one of the two writes); -EBADF (shared, and the store can't be written); -ENOMEM; -EAGAIN (mlockall(MCL_FUTURE), and RLIMIT_MEMLOCK
  * is less than it is long; or no thread could be started); -EPERM or -ENOTSUP (the
- * delivery can't be had: hmm_probe() names what is missing; or HMM_REGION_DIRECT_IO without UFFDIO_MOVE); -E2BIG.
+ * delivery can't be had: hmm_probe() names what is missing; or HMM_REGION_DIRECT_IO without UFFDIO_MOVE); -ENOBUFS (inline
+ * delivery, and the calling thread's alternate signal stack, sigaltstack(2), is smaller than the kernel's frame for a signal,
+ * sysconf(_SC_MINSIGSTKSZ), and 640 bytes); -E2BIG.
  */
 HMM_API HMM_MUST_CHECK int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t offset,
                                           size_t length, const struct hmm_region_options *opts,

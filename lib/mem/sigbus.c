@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 
 #include "lib/base/util.h"
 #include "lib/mem/local.h"
+#include "lib/mem/ownstack.h"
 #include "lib/sys/sys.h"
 
 #define MAX_INLINE 64
@@ -75,6 +77,30 @@ static int dispatch(uintptr_t address, enum hmm_fault_access access)
 	return r;
 }
 
+struct question {
+	const siginfo_t *si;
+	const ucontext_t *uc;
+	int answer;
+};
+
+static void ask(void *arg)
+{
+	struct question *q = arg;
+
+	q->answer = dispatch((uintptr_t)q->si->si_addr, access_of(q->uc));
+}
+
+static int resolve(const siginfo_t *si, const ucontext_t *uc)
+{
+	struct question q = { .si = si, .uc = uc };
+
+	if (HMM__UNLIKELY(hmm__ownstack_needed(uc)))
+		hmm__ownstack_run(ask, &q);
+	else
+		ask(&q);
+	return q.answer;
+}
+
 int hmm_fault_signal(int signal, void *info, void *context)
 {
 	const siginfo_t *si = info;
@@ -84,7 +110,7 @@ int hmm_fault_signal(int signal, void *info, void *context)
 	if (signal != SIGBUS || si->si_code != BUS_ADRERR)
 		return 0;
 	hmm__signals_block(&mask);
-	r = dispatch((uintptr_t)si->si_addr, access_of(context));
+	r = resolve(si, context);
 	hmm__signals_restore(&mask);
 	errno = saved;
 	return r == 0;
@@ -96,7 +122,11 @@ int hmm_fault_signal(int signal, void *info, void *context)
  */
 static bool called_by_handler(const sigset_t *before)
 {
-	return sigismember(before, SIGBUS) != 1 || sigismember(before, SIGUSR1) != 1 || sigismember(before, SIGALRM) != 1;
+	const uint64_t some = UINT64_C(1) << (SIGBUS - 1) | UINT64_C(1) << (SIGUSR1 - 1) | UINT64_C(1) << (SIGALRM - 1);
+	uint64_t mask;
+
+	memcpy(&mask, before, sizeof(mask)); /* no call of the C library: to find it the first time takes much stack */
+	return (mask & some) != some;
 }
 
 /* --- what is not ours (F2) --- */
@@ -141,7 +171,7 @@ static void mask_as_of(const struct sigaction *action, const ucontext_t *uc)
 }
 
 /* As the kernel would have done, had we never come.  direct: it is the kernel that called us. */
-static void pass_on(int signal, siginfo_t *si, void *context, bool direct)
+__attribute__((noinline)) static void pass_on(int signal, siginfo_t *si, void *context, bool direct)
 {
 	if (!is_function(&previous)) {
 		if (previous.sa_handler == SIG_DFL || !was_sent(si))
@@ -176,7 +206,7 @@ static void on_sigbus(int signal, siginfo_t *si, void *context)
 	hmm__signals_block(&mask);
 	direct = !called_by_handler(&mask);
 	if (si->si_code == BUS_ADRERR)
-		r = dispatch((uintptr_t)si->si_addr, access_of(uc));
+		r = resolve(si, uc);
 	if (direct)
 		hmm__signals_return(&mask, &uc->uc_sigmask);
 	else
@@ -218,7 +248,9 @@ int hmm__sigbus_publish(fault_function *fault, void *arg)
 	int r;
 
 	hmm__lock(&inline_lock);
-	r = install_handler();
+	r = hmm__ownstack_prepare();
+	if (!r)
+		r = install_handler();
 	if (!r) {
 		r = -EMFILE;
 		for (unsigned i = 0; i < MAX_INLINE; i++) {

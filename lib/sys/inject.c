@@ -114,6 +114,7 @@ const char *hmm__sys_site_name(enum hmm__sys_site site)
 		[HMM__SYS_PIPE] = "pipe2",
 		[HMM__SYS_MLOCK] = "mlock2",
 		[HMM__SYS_MUNLOCK] = "munlock",
+		[HMM__SYS_SIGALTSTACK] = "sigaltstack",
 		[HMM__SYS_SITES] = "any",
 	};
 

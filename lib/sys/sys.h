@@ -30,7 +30,7 @@ enum hmm__sys_site {
 	HMM__SYS_PIDFD_OPEN, HMM__SYS_SIGACTION, HMM__SYS_THREAD_CREATE, HMM__SYS_SETAFFINITY, HMM__SYS_UNLINK,
 	HMM__SYS_FILE_FLAGS, HMM__SYS_BLOCK_LENGTH, HMM__SYS_USERFAULTFD_DEV, HMM__SYS_STAT,
 	HMM__SYS_TGSIGQUEUE, HMM__SYS_FILE_LIMIT, HMM__SYS_FILE_ID, HMM__SYS_SAME_FILE, HMM__SYS_CLOSE_RANGE,
-	HMM__SYS_PIDFD_GETFD, HMM__SYS_SYSINFO, HMM__SYS_PIPE, HMM__SYS_MLOCK, HMM__SYS_MUNLOCK,
+	HMM__SYS_PIDFD_GETFD, HMM__SYS_SYSINFO, HMM__SYS_PIPE, HMM__SYS_MLOCK, HMM__SYS_MUNLOCK, HMM__SYS_SIGALTSTACK,
 	HMM__SYS_SITES
 };
 
@@ -96,6 +96,7 @@ int hmm__sys_pipe(int ret_fds[2], int flags);               /* close-on-exec; re
 int hmm__sys_eventfd(unsigned initial, int flags);
 int hmm__sys_pidfd_open(void);                             /* of this process */
 int hmm__sys_sigaction(int signal, const struct sigaction *act, struct sigaction *ret_old);
+int hmm__sys_sigaltstack(stack_t *ret_now);                /* the calling thread's */
 int hmm__sys_tgsigqueue(pid_t tid, int signal, siginfo_t *info); /* to a thread of this process */
 /* all signals blocked in the new thread but two of the C library's; named name (15 characters at most) */
 int hmm__sys_thread_create(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg);

@@ -33,6 +33,11 @@ int hmm__sys_sigaction(int signal, const struct sigaction *act, struct sigaction
 	return (int)HMM__SYS_CALL(HMM__SYS_SIGACTION, sigaction(signal, act, ret_old));
 }
 
+int hmm__sys_sigaltstack(stack_t *ret_now)
+{
+	return (int)HMM__SYS_CALL(HMM__SYS_SIGALTSTACK, sigaltstack(NULL, ret_now));
+}
+
 int hmm__sys_tgsigqueue(pid_t tid, int signal, siginfo_t *info)
 {
 	return (int)HMM__SYS_CALL(HMM__SYS_TGSIGQUEUE, syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, signal, info));

@@ -28,6 +28,7 @@
 #include <ucontext.h>
 
 #include "lib/base/forker.h"
+#include "lib/mem/ownstack.h"
 #include "lib/mem/tasks.h"
 #include "lib/sys/sys.h"
 #include "lib/vm/cache/cache.h"
@@ -377,6 +378,7 @@ static void renew_and_open(void)
 	hmm__gates_forked();
 	hmm__forker_begin(); /* by its new number */
 	hmm__tasks_reset();
+	hmm__ownstack_forked();
 	hmm__claims_forked();
 	for (struct hmm_space *s = hmm__spaces; s; s = s->next)
 		reserve(s, s->child_error);

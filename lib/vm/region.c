@@ -12,6 +12,7 @@
 #include "lib/base/arena.h"
 #include "lib/store/store.h"
 #include "lib/sys/sys.h"
+#include "lib/mem/ownstack.h"
 #include "lib/vm/call.h"
 #include "lib/vm/vm.h"
 
@@ -300,6 +301,10 @@ int hmm_region_map(struct hmm_space *space, struct hmm_store *store, uint64_t of
 		return r;
 	if (hmm__is_stray())
 		return -ECHILD; /* gates would wait for threads that are not here */
+	if (o.delivery == HMM_DELIVERY_INLINE)
+		r = hmm__ownstack_check();
+	if (r)
+		return r;
 	hmm__faults_begin();
 	r = hmm__call_begin_space(&call, space);
 	if (r)

@@ -129,6 +129,7 @@ static long call_site(enum hmm__sys_site site)
 	case HMM__SYS_MADVISE: return hmm__sys_madvise(&byte, 1, -1);
 	case HMM__SYS_PROCESS_MADVISE: return hmm__sys_process_madvise(-1, &iov, 1, MADV_COLD);
 	case HMM__SYS_PROCESS_VM_READV: return hmm__sys_process_vm_readv(NULL, 9999, NULL, 9999);
+	case HMM__SYS_SIGALTSTACK: return hmm__sys_sigaltstack((stack_t *)(uintptr_t)1);
 	case HMM__SYS_MLOCK: return hmm__sys_mlock(&byte, SIZE_MAX / 2);
 	case HMM__SYS_MUNLOCK: return hmm__sys_munlock(NULL, page);
 	case HMM__SYS_MINCORE: return hmm__sys_mincore(&byte, 1, NULL);
