@@ -197,6 +197,9 @@ struct hmm__pm_scan_arg {
 #ifndef SYS_pidfd_getfd /* 5.6; from a thread's table: 6.9 */
 #define SYS_pidfd_getfd 438
 #endif
+#ifndef PR_SET_MEMORY_MERGE /* 6.4 */
+#define PR_SET_MEMORY_MERGE 67
+#endif
 #ifndef SYS_process_madvise /* 5.10; MADV_DONTNEED on oneself: 6.13 */
 #define SYS_process_madvise 440
 #endif

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "lib/base/util.h"
+#include "lib/vm/owner.h"
 
 typedef _Atomic uint64_t hmm__word;
 
@@ -85,16 +86,19 @@ static inline uint64_t hmm__word_with_frame(uint64_t w, uint32_t frame)
 	return (w & UINT64_C(0xffffffff)) | ((uint64_t)frame << HMM__FRAME_SHIFT);
 }
 
-static inline bool hmm__word_cas(hmm__word *word, uint64_t *expected, uint64_t desired)
-{
-	return atomic_compare_exchange_strong_explicit(word, expected, desired, memory_order_acq_rel,
-	                                               memory_order_acquire);
-}
-
 /* Is another thread busy with it? */
 static inline bool hmm__word_busy(uint64_t w)
 {
 	return hmm__word_state(w) == HMM__LOADING || hmm__word_state(w) == HMM__EVICTING;
+}
+
+static inline bool hmm__word_cas(hmm__word *word, uint64_t *expected, uint64_t desired)
+{
+	if (!atomic_compare_exchange_strong_explicit(word, expected, desired, memory_order_acq_rel, memory_order_acquire))
+		return false;
+	if (hmm__word_busy(desired) && !hmm__word_busy(*expected))
+		hmm__owner_note(word);
+	return true;
 }
 
 #endif
