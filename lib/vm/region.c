@@ -343,16 +343,24 @@ static bool pinned(struct hmm_region *region, uint64_t page, uint64_t end)
 	return false;
 }
 
-static void finish(struct hmm_region *region)
+/*
+ * What take_down() left.  Signals open only when fork need not wait for us any more: a handler that faults would wait for fork.
+ * And the store goes when they are open, for its destructor is the user's and may fault.
+ */
+static void finish(struct hmm_region *region, struct hmm__call *call)
 {
 	struct hmm_space *space = region->space;
+	struct hmm_store *store = region->store;
 
+	hmm__region_put(region);
+	call->region = NULL;
 	hmm__events_forget(space, region);
 	hmm__region_free_tables(region);
 	hmm__claim_end(&region->claim);
-	hmm_store_put(region->store);
 	hmm__region_free(region);
 	atomic_fetch_sub(&space->inside, 1);
+	hmm__call_end(call);
+	hmm_store_put(store);
 }
 
 /* These pages have gone: others may use their bytes of the store. */
@@ -427,8 +435,7 @@ int hmm_region_unmap(struct hmm_region *region)
 		return r;
 	}
 	take_down(region);
-	hmm__call_end(&call);
-	finish(region);
+	finish(region, &call);
 	return 0;
 }
 
@@ -439,8 +446,7 @@ void hmm_region_abandon(struct hmm_region *region)
 	if (!region || hmm__call_begin(&call, region))
 		return;
 	take_down(region);
-	hmm__call_end(&call);
-	finish(region);
+	finish(region, &call);
 }
 
 static int unmap_part(struct hmm_region *region, uint64_t page, uint64_t npages)
