@@ -49,6 +49,7 @@ struct group_subject *group_add(struct group *group, const struct impl *impl, en
 		.policy = options->policy,
 		.engine = options->engine,
 		.rescue = options->rescue,
+		.recycle = options->recycle,
 		.number = 1 + next_number++ % (PAGE_LINES - 1),
 	};
 	return s;

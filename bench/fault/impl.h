@@ -32,6 +32,7 @@ struct setup {
 	const char *policy;      /* NULL: the library's default */
 	unsigned engine;         /* enum hmm_engine */
 	unsigned rescue;         /* enum hmm_rescue */
+	int recycle;             /* HMM_REGION_RECYCLE */
 	unsigned number;         /* of the subject, 1 to 63: whose versions it writes (content.h) */
 	const char *cgroup;      /* directory of the memory cgroup to live in, or NULL */
 	const char *store;       /* how the swap of the kernel is called in the results */

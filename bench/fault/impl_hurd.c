@@ -73,7 +73,7 @@ static int map(struct hurd *h, const struct setup *setup, struct hmm_store *stor
 		.size = sizeof(region),
 		.delivery = setup->delivery == DELIVERY_INLINE ? HMM_DELIVERY_INLINE : HMM_DELIVERY_THREAD,
 		.page_shift = setup->page_shift,
-		.flags = setup->kind == KIND_FILE ? HMM_REGION_SHARED : 0,
+		.flags = (setup->kind == KIND_FILE ? HMM_REGION_SHARED : 0) | (setup->recycle ? HMM_REGION_RECYCLE : 0),
 	};
 	struct hmm_stats stats = { .size = sizeof(stats) };
 	int r = hmm_space_create(setup->budget / hmm_page_size(), &options, &h->space);

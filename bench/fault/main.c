@@ -27,6 +27,7 @@ enum {
 	KEY_RESIDENT = 'r',
 	KEY_ENGINE = 0x100,
 	KEY_RESCUE,
+	KEY_RECYCLE,
 	KEY_JSON,
 	KEY_NO_KERNEL,
 };
@@ -41,6 +42,7 @@ static const struct argp_option argp_options[] = {
 	{ "policy", KEY_POLICY, "NAME", 0, "Policy of the library (its default)", 0 },
 	{ "engine", KEY_ENGINE, "auto|move|copy", 0, "How frames travel (auto)", 0 },
 	{ "rescue", KEY_RESCUE, "auto|always|never", 0, "Whether evicted contents are kept (auto)", 0 },
+	{ "recycle", KEY_RECYCLE, NULL, 0, "Regions promise that the kernel keeps none of their pages (HMM_REGION_RECYCLE)", 0 },
 	{ "case", KEY_CASE, "TEXT", 0, "Only cases whose name has TEXT in it or matches it as a pattern", 0 },
 	{ "list", KEY_LIST, NULL, 0, "Print the names of the cases", 0 },
 	{ "no-kernel", KEY_NO_KERNEL, NULL, 0, "Leave out the kernel's swap: touches nothing outside the process", 0 },
@@ -91,6 +93,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case KEY_QUICK: options->quick = 1; break;
 	case KEY_JSON: options->json = 1; break;
+	case KEY_RECYCLE: options->recycle = 1; break;
 	case KEY_LIST: options->list = 1; break;
 	case KEY_NO_KERNEL: options->no_kernel = 1; break;
 	case KEY_SIZE: options->bytes = parse_bytes(state, arg); break;

@@ -19,7 +19,7 @@ struct options {
 	unsigned engine, rescue;
 	const char *directory;
 	const char *filter;   /* case names, as for fnmatch(3), or part of one */
-	int quick, json, list, no_kernel;
+	int quick, json, list, no_kernel, recycle;
 };
 
 extern volatile sig_atomic_t interrupted;
