@@ -49,7 +49,8 @@ enum hmm_backend_caps {
 	HMM_BACKEND_POISON = 1 << 2,     /* poison works */
 	HMM_BACKEND_HELD = 1 << 3,       /* unmap says -EBUSY where the kernel has pinned a frame: with GRANT, or HELD */
 	HMM_BACKEND_LOCKED = 1 << 4,     /* HMM_BACKEND_LOCK was asked for, and is kept */
-	HMM_BACKEND_BACK = 1 << 5        /* map knows HMM_MAP_BACK */
+	HMM_BACKEND_BACK = 1 << 5,       /* map knows HMM_MAP_BACK */
+	HMM_BACKEND_CLEAN = 1 << 6       /* unmap knows HMM_UNMAP_CLEAN */
 };
 
 enum hmm_fault_access {
@@ -112,7 +113,9 @@ enum hmm_unmap_flags {
 	HMM_UNMAP_GRANT = 1 << 0, /* the frames move to the slot, which is empty */
 	HMM_UNMAP_COPY = 1 << 1,  /* contents are copied to the slot, which is populated; then dropped */
 	HMM_UNMAP_PEEK = 1 << 2,  /* with COPY: copied, and left mapped */
-	HMM_UNMAP_HELD = 1 << 3   /* with COPY: -EBUSY if the kernel has it pinned, as far as that can be told; sent with HMM_BACKEND_HELD only */
+	HMM_UNMAP_HELD = 1 << 3,  /* with COPY: -EBUSY if the kernel has it pinned, as far as that can be told; sent with HMM_BACKEND_HELD only */
+	HMM_UNMAP_CLEAN = 1 << 4  /* protected since it was mapped, for all that the caller knows: -ESTALE, and it stays mapped, if
+	                             it is not any more (the kernel has merged it), so that it may have been written */
 };
 
 struct hmm_unmap {
@@ -120,7 +123,7 @@ struct hmm_unmap {
 	void *slot; /* NULL without GRANT and COPY: contents are dropped */
 	size_t length;
 	uint32_t flags;
-	int error;   /* out: 0; -EBUSY: pinned by the kernel, still mapped; -ENOENT: nothing is mapped there */
+	int error;   /* out: 0; -EBUSY: pinned by the kernel, still mapped; -ENOENT: nothing is mapped there; -ESTALE */
 	size_t done; /* out: bytes, from the start */
 };
 

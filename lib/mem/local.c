@@ -86,6 +86,8 @@ static int open_descriptors(struct hmm__local *local)
 		return r;
 	local->uffd = r;
 	r = hmm__local_open_pagemap(local);
+	if (!r)
+		r = hmm__local_open_merging(local);
 	if (r < 0)
 		return r;
 	r = hmm__sys_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -101,15 +103,15 @@ static int open_and_keep(struct hmm__local *local)
 
 	/* without anything that traps there is only a pidfd, without which pages are dropped one by one; and no need of a thread */
 	if (!r && !windows_only(local))
-		hmm__fd_keep((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop, local->device }, 5);
+		hmm__fd_keep((int[]){ local->uffd, local->pagemap, local->merging, local->pidfd, local->stop, local->device }, 6);
 	return r;
 }
 
 /* All but the device, which a child goes on using. */
 static void close_descriptors(struct hmm__local *local)
 {
-	hmm__fd_close((int[]){ local->uffd, local->pagemap, local->pidfd, local->stop }, 4);
-	local->uffd = local->pagemap = local->pidfd = local->stop = -1;
+	hmm__fd_close((int[]){ local->uffd, local->pagemap, local->merging, local->pidfd, local->stop }, 5);
+	local->uffd = local->pagemap = local->merging = local->pidfd = local->stop = -1;
 }
 
 static void set_caps(struct hmm__local *local)
@@ -117,7 +119,7 @@ static void set_caps(struct hmm__local *local)
 	local->caps = locks(local) ? HMM_BACKEND_LOCKED : 0;
 	if (windows_only(local))
 		return;
-	local->caps |= HMM_BACKEND_BACK;
+	local->caps |= HMM_BACKEND_BACK | HMM_BACKEND_CLEAN;
 	if ((local->features & UFFD_FEATURE_MOVE) && local->config.engine != HMM_ENGINE_COPY)
 		local->caps |= HMM_BACKEND_GRANT | HMM_BACKEND_HELD;
 	if (local->features & UFFD_FEATURE_POISON)
@@ -225,12 +227,8 @@ static int prepare(struct hmm__local *local, void *base, size_t length, int what
 
 	if (r && r != -EINVAL) /* -EINVAL: a kernel without huge pages */
 		return r;
-	/*
-	 * KSM forgets the write protection of a page that it merges: what is written then is lost with the page, which is clean in
-	 * the books.  After prctl(PR_SET_MEMORY_MERGE) each new mapping is its.
-	 */
-	r = hmm__sys_madvise(base, length, MADV_UNMERGEABLE);
-	if (r && r != -EINVAL) /* -EINVAL: a kernel without it */
+	r = hmm__local_keep_apart(base, length);
+	if (r)
 		return r;
 	r = hmm__sys_madvise(base, length, what);
 	/* both or none: UFFDIO_MOVE wants it the same on both sides */
@@ -338,7 +336,7 @@ static int local_open(const struct hmm_backend_config *config, void **ret_backen
 	if (!local)
 		return -ENOMEM;
 	local->config = *config;
-	local->uffd = local->pidfd = local->pagemap = local->stop = local->device = -1;
+	local->uffd = local->pidfd = local->pagemap = local->merging = local->stop = local->device = -1;
 	hmm__lock_init(&local->lock, HMM__RANK_BACKEND);
 	hmm__fingerprint_prepare();
 	r = locks(local) ? lock_works() : 0;

@@ -40,6 +40,7 @@ struct hmm__local {
 	int uffd;                 /* this and the next: handles (lib/sys/fd.h) */
 	int pidfd;
 	int pagemap;              /* -1: can't be had here, see local_look.c */
+	int merging;              /* a handle, or -1: local_merge.c */
 	int device;               /* /dev/userfaultfd, for a forked child that could not open it any more; or -1 */
 	int stop;                 /* eventfd: readable when there is something in stopping */
 	uint64_t features;        /* of the userfaultfd, as enabled */
@@ -54,6 +55,7 @@ struct hmm__local {
 
 	char *probe;              /* three slots, the middle one always empty: local_look.c.  NULL: none */
 	char *lanes;              /* engine copy, where the kernel could move: local_held.c.  NULL: none */
+	_Atomic bool merged;      /* some page may be, or have been: local_merge.c */
 	_Atomic uint32_t lane_used[HMM__LANES];
 	_Atomic uint32_t lane_full[HMM__LANES]; /* its user's */
 
@@ -118,6 +120,13 @@ int hmm__local_harvest(void *backend, void *base, size_t npages, uint8_t *bits);
 int hmm__local_open_pagemap(struct hmm__local *local);
 /* A window could be made by now; also in a forked child. */
 void hmm__local_look_prepare(struct hmm__local *local);
+
+/* local_merge.c: keep a range out of what the kernel merges; does it look at our pages all the same? */
+int hmm__local_keep_apart(void *base, size_t length);
+int hmm__local_open_merging(struct hmm__local *local); /* 0 but for a lack of numbers or memory */
+bool hmm__local_merges(struct hmm__local *local);
+/* 0; -ESTALE: a page of it is there and not protected */
+int hmm__local_still_clean(struct hmm__local *local, const char *address, size_t length);
 
 /* local.c: a window of its own, as the heart's are */
 int hmm__local_window(void *backend, unsigned page_shift, uint32_t nslots, void **ret_base);

@@ -352,9 +352,8 @@ static void find_undropped(struct hmm__local *local, struct hmm_unmap *u, unsign
 	}
 }
 
-int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
+static int unmap_batch(struct hmm__local *local, struct hmm_unmap *u, unsigned n)
 {
-	struct hmm__local *local = backend;
 	bool grants = false, swaps = false;
 	struct drop drop = { .n = 0 };
 	int first = 0;
@@ -395,6 +394,32 @@ int hmm__local_unmap(void *backend, struct hmm_unmap *u, unsigned n)
 		first = first ? first : u[i].error;
 	}
 	return first;
+}
+
+/* The kernel merges pages of this process: what is taken for clean goes only while it is protected still. */
+static int unmap_checked(struct hmm__local *local, struct hmm_unmap *u, unsigned n)
+{
+	int first = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int r = u[i].flags & HMM_UNMAP_CLEAN ? hmm__local_still_clean(local, u[i].address, u[i].length) : 0;
+
+		u[i].done = 0;
+		u[i].error = r;
+		if (!r)
+			r = unmap_batch(local, &u[i], 1);
+		first = first ? first : r;
+	}
+	return first;
+}
+
+int hmm__local_unmap(void *backend, struct hmm_unmap *unmaps, unsigned n)
+{
+	struct hmm__local *local = backend;
+
+	if (HMM__UNLIKELY(hmm__local_merges(local)))
+		return unmap_checked(local, unmaps, n);
+	return unmap_batch(local, unmaps, n);
 }
 
 int hmm__local_write_protect(void *backend, const struct hmm_span *spans, unsigned n, int on)

@@ -180,6 +180,7 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end,
 	struct hmm_space *space = region->space;
 	struct hmm__engine *engine = region->engine;
 	struct hmm__batch *b;
+	bool checks = how == HMM__DISCARD_CLEAN && engine->caps & HMM_BACKEND_CLEAN; /* E8 */
 	int first = 0, changed;
 
 	for (;;) {
@@ -212,7 +213,8 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end,
 			}
 			b->items[n].page = page;
 			b->unmaps[n++] = (struct hmm_unmap){ .address = hmm__page_address(region, page),
-				                             .length = (size_t)1 << region->shift };
+				                             .length = (size_t)1 << region->shift,
+				                             .flags = checks ? HMM_UNMAP_CLEAN : 0 };
 		}
 		if (n)
 			engine->ops->unmap(engine->backend, b->unmaps, n);
@@ -221,8 +223,9 @@ static int discard_range(struct hmm_region *region, uint64_t page, uint64_t end,
 
 			if (error && error != -ENOENT) {
 				/* still there, held by the kernel: it stays as it was */
-				hmm__page_leave(region, b->items[i].page, HMM__MAPPED, 0, 0);
-				first = first ? first : error;
+				hmm__page_leave(region, b->items[i].page, HMM__MAPPED, 0, error == -ESTALE ? HMM__DIRTY : 0);
+				if (!first && (error != -ESTALE || !region->slots)) /* as above */
+					first = error == -ESTALE ? -EBUSY : error;
 				continue;
 			}
 			settle_mapped(region, b->items[i].page, HMM_REMOVED_DISCARDED);

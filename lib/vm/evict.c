@@ -17,6 +17,7 @@
  *     behind is spent (M3), unless the region promised otherwise.
  * E7  Pages of a read-only part are granted while that part is writable for the kernel, under the region's lock, and
  *     protected by us.
+ * E8  Clean is what is protected still: a page that the kernel has merged with others (KSM) is not, and stays, dirty.
  * E4  A page of a region with HMM_REGION_NOTICE is shown to the application while it is EVICTING, mapped and, if it was
  *     dirty, write-protected: nobody can change it any more, and its reader does not trap.
  */
@@ -296,12 +297,14 @@ static void describe(const struct hmm__item *it, struct hmm_unmap *u)
 	};
 	if (it->fate == HMM__FATE_SAVE && !it->grant && !it->anyway && it->region->engine->caps & HMM_BACKEND_HELD)
 		u->flags |= HMM_UNMAP_HELD;
+	if (it->fate != HMM__FATE_SAVE && !it->read_only && !it->anyway && it->region->engine->caps & HMM_BACKEND_CLEAN)
+		u->flags |= HMM_UNMAP_CLEAN;
 }
 
 /* Is it about this page alone? */
 static bool of_the_page(int error)
 {
-	return error == -EBUSY || error == -ENOENT || error == -EACCES;
+	return error == -EBUSY || error == -ENOENT || error == -EACCES || error == -ESTALE;
 }
 
 /* The run that begins here was tried.  What follows a page that was refused was not: that is a run of its own now. */
@@ -309,6 +312,11 @@ static void note_outcome(struct hmm__item *it, const struct hmm_unmap *u)
 {
 	unsigned done = (unsigned)(u->done >> it->region->shift), run = it->run;
 
+	if (u->error == -ESTALE && run > 1) { /* one of them: each by itself, then */
+		for (unsigned k = 0; k < run; k++)
+			it[k].run = 1;
+		return;
+	}
 	for (unsigned k = done + 1; !of_the_page(u->error) && k < run; k++) {
 		it[k].error = -EAGAIN;
 		it[k].todo = 0;
@@ -556,6 +564,8 @@ static void to_window(struct hmm_space *space, struct hmm__item *it)
 
 static void returned(struct hmm_space *space, struct hmm__item *it)
 {
+	bool writable;
+
 	if (it->slot != HMM__NO_SLOT && it->grant)
 		hmm__slotmap_put(&it->region->pool->map, HMM__EMPTY, it->slot);
 	else if (it->slot != HMM__NO_SLOT)
@@ -569,8 +579,10 @@ static void returned(struct hmm_space *space, struct hmm__item *it)
 	                 it->fate == HMM__FATE_STAY ? HMM_REJECT_WRITE
 	                 : it->error == -EBUSY      ? HMM_REJECT_BUSY
 	                                            : HMM_REJECT_RACED);
-	/* what was split came back writable: it can be written without a trap, so it is no garbage any more */
-	hmm__page_leave(it->region, it->page, HMM__MAPPED, it->split ? HMM__FREE : 0, it->split ? HMM__DIRTY : 0);
+	/* what was split came back writable, and what is stale (E8) has lost its protection: it can be written without a trap,
+	   so it is dirty, and no garbage */
+	writable = it->split || it->error == -ESTALE;
+	hmm__page_leave(it->region, it->page, HMM__MAPPED, writable ? HMM__FREE : 0, writable ? HMM__DIRTY : 0);
 }
 
 /* Every item gets its new state; those to be written stay in the batch.  Returns frames that became free. */
