@@ -355,7 +355,7 @@ static void *map_unlocked(size_t size)
 	return table;
 }
 
-void *hmm__sparse_alloc(size_t size)
+void *hmm__sparse_alloc_for_all(size_t size)
 {
 	int saved = errno;
 	void *table;
@@ -370,9 +370,15 @@ void *hmm__sparse_alloc(size_t size)
 		madvise(table, size, MADV_NOHUGEPAGE);
 		madvise(table, size, MADV_DONTDUMP);
 		errno = saved;
-		table = fix(table, size);
 	}
 	return table;
+}
+
+void *hmm__sparse_alloc(size_t size)
+{
+	void *table = hmm__sparse_alloc_for_all(size);
+
+	return table ? fix(table, page_round(size)) : NULL;
 }
 
 void hmm__sparse_free(void *table, size_t size)

@@ -21,6 +21,8 @@ void hmm__free(void *object, size_t size); /* NULL is accepted */
  */
 void *hmm__sparse_alloc(size_t size);
 void hmm__sparse_free(void *table, size_t size);
+/* The same for the process, whoever happens to need it first: no `fix` (below). */
+void *hmm__sparse_alloc_for_all(size_t size);
 
 /*
  * Until the end, each sparse table that this thread takes is first handed to `fix`, which returns 0 or -errno: then there is no

@@ -114,7 +114,7 @@ int hmm__ownstack_prepare(void)
 
 	if (!CAN_SWITCH || atomic_load(&stacks))
 		return 0;
-	made = hmm__sparse_alloc(length);
+	made = hmm__sparse_alloc_for_all(length); /* a locked space does not lock what stays after it */
 	if (!made)
 		return -ENOMEM;
 	for (unsigned i = 0; !r && i < STACKS; i++)
