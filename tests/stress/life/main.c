@@ -31,8 +31,8 @@
 #define KSM "/sys/kernel/mm/ksm/"
 #define SIGNAL_NS 200000 /* 5,000 a second */
 #define BALLAST ((size_t)48 << 20)
-#define STEPS 20000
-#define STEPS_LEAST 1500
+#define STEPS 3000
+#define STEPS_LEAST 300
 #define STILL_SECONDS 30
 
 struct life life;
