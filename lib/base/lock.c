@@ -29,14 +29,20 @@ static _Thread_local uint32_t held[HMM__RANK_ARENA + 1];
 /*
  * Every rank held is below that of the lock to take.  Across fork all locks of a rank are taken, one after the other;
  * nobody else holds two of one rank, so that can't deadlock.  Who forks has the list of spaces already when it brings a
- * page of a read-only part back, or takes one: nobody is inside then, so nobody has a region's lock.
+ * page of a read-only part back, or takes one, and the arena when a handler older than ours traps: nobody is inside then, so
+ * nobody has a lock of a region or a space and waits for these two.
  */
+static bool allowed_to_forker(uint32_t rank, uint32_t held_rank)
+{
+	return held[HMM__RANK_FORK] > 0 &&
+	       (held_rank == HMM__RANK_ARENA || (held_rank == HMM__RANK_SPACES && rank == HMM__RANK_REGION));
+}
+
 static void check_order(uint32_t rank)
 {
 	assert(rank > HMM__RANK_NONE && rank <= HMM__RANK_ARENA);
 	for (uint32_t r = rank + 1; r <= HMM__RANK_ARENA; r++)
-		assert((held[r] == 0 || (rank == HMM__RANK_REGION && r == HMM__RANK_SPACES && held[HMM__RANK_FORK] > 0)) &&
-		       "locks are taken in the order of their ranks");
+		assert((held[r] == 0 || allowed_to_forker(rank, r)) && "locks are taken in the order of their ranks");
 	assert((held[rank] == 0 || held[HMM__RANK_FORK] > 0) && "one lock of a rank at a time");
 }
 
