@@ -13,7 +13,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -42,8 +41,8 @@ int hmm__local_open_merging(struct hmm__local *local)
 	return 0;
 }
 
-/* Does the kernel look at pages of this process?  What can't be read counts as yes. */
-static bool merging(struct hmm__local *local)
+/* Does the kernel look at pages of this process?  1, 0, or -errno: that can't be read now. */
+static int merging(struct hmm__local *local)
 {
 	static const char name[] = "ksm_rmap_items ";
 	char text[TEXT], *items;
@@ -52,11 +51,11 @@ static bool merging(struct hmm__local *local)
 	ssize_t n;
 
 	if (local->merging < 0)
-		return false;
+		return 0;
 	fd = hmm__fd_use(local->merging);
 	n = fd < 0 ? fd : hmm__sys_preadv(fd, &iov, 1, 0);
 	if (n < 0)
-		return true;
+		return (int)n;
 	text[n] = '\0';
 	items = strstr(text, name);
 	return items && items[strlen(name)] != '0';
@@ -72,10 +71,13 @@ static void keep_all_apart(struct hmm__local *local)
 
 bool hmm__local_merges(struct hmm__local *local)
 {
+	int r;
+
 	if (HMM__UNLIKELY(atomic_load_explicit(&local->merged, memory_order_relaxed)))
 		return true;
-	if (HMM__LIKELY(!merging(local)))
-		return false;
+	r = merging(local);
+	if (HMM__LIKELY(r <= 0))
+		return r < 0; /* looked at this time, to be sure; the next call asks again */
 	atomic_store_explicit(&local->merged, true, memory_order_relaxed);
 	keep_all_apart(local);
 	return true;

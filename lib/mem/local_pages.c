@@ -416,8 +416,11 @@ static int unmap_checked(struct hmm__local *local, struct hmm_unmap *u, unsigned
 int hmm__local_unmap(void *backend, struct hmm_unmap *unmaps, unsigned n)
 {
 	struct hmm__local *local = backend;
+	bool clean = false;
 
-	if (HMM__UNLIKELY(hmm__local_merges(local)))
+	for (unsigned i = 0; i < n && !clean; i++)
+		clean = unmaps[i].flags & HMM_UNMAP_CLEAN;
+	if (HMM__UNLIKELY(clean && hmm__local_merges(local)))
 		return unmap_checked(local, unmaps, n);
 	return unmap_batch(local, unmaps, n);
 }
